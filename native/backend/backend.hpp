@@ -148,10 +148,10 @@ struct Epilogue {
 
 struct SampleRow {
   std::int64_t row;  // of the logits tensor
-  SamplingParams params;
-  std::span<const TokenCount> counts;         // tokens seen so far, for penalties; distinct ids
-  std::span<const TokenBias> bias;            // distinct ids
-  std::span<const std::int32_t> forbidden;    // ids set to -inf (end ids while minTokens is not reached)
+  SamplingParams params{};
+  std::span<const TokenCount> counts{};       // tokens seen so far, for penalties; distinct ids
+  std::span<const TokenBias> bias{};          // distinct ids
+  std::span<const std::int32_t> forbidden{};  // ids set to -inf (end ids while minTokens is not reached)
   std::uint64_t seed = 0;
   std::uint32_t choice = 0;                   // index among n
   std::uint32_t position = 0;                 // position in the sequence of the token that is drawn

@@ -1,0 +1,157 @@
+// What runs next. Everything here holds the lock.
+#include <algorithm>
+
+#include "engine/engine_impl.hpp"
+#include "engine/policy.hpp"
+#include "engine/step_builder.hpp"
+
+namespace splitwiser {
+
+void Engine::Impl::expire_deadlines(double now) {
+  std::vector<RequestPtr> expired;
+  for (const auto& [id, request] : requests_) {
+    if (request->deadline_at_ms > 0 && now >= request->deadline_at_ms && !request->failure) expired.push_back(request);
+  }
+  for (const RequestPtr& request : expired) {
+    cancel(request, {ErrorCode::deadline, "the request did not end within its deadlineMs"});
+  }
+}
+
+std::optional<double> Engine::Impl::next_deadline() const {
+  std::optional<double> next;
+  for (const auto& [id, request] : requests_) {
+    if (request->deadline_at_ms > 0 && !request->failure && (!next || request->deadline_at_ms < *next)) {
+      next = request->deadline_at_ms;
+    }
+  }
+  return next;
+}
+
+std::vector<Engine::Impl::RequestPtr> Engine::Impl::ranked(RequestState state, double now) const {
+  std::vector<RequestPtr> out;
+  for (const auto& [id, request] : requests_) {
+    if (request->state == state && !request->failure) out.push_back(request);
+  }
+  const auto rank = [now](const Request& request) {
+    return prompt_rank(request.prompt_tokens - request.first_token, now - request.timing.submitted_ms);
+  };
+  std::stable_sort(out.begin(), out.end(), [&](const RequestPtr& a, const RequestPtr& b) {
+    if (a->spec.priority != b->spec.priority) return a->spec.priority > b->spec.priority;
+    return rank(*a) < rank(*b);
+  });
+  return out;
+}
+
+void Engine::Impl::admit() {
+  if (slots_used_ >= options_.max_sequences) return;
+  // In order, and none past one that does not fit yet: a large request is not starved by small ones.
+  for (const RequestPtr& request : ranked(RequestState::waiting, now_ms())) {
+    const std::int64_t choices = request->choice_count();
+    // Alone, a request may exceed a bound that configure() lowered after it was submitted.
+    if (slots_used_ > 0 && slots_used_ + choices > options_.max_sequences) return;
+    const std::int64_t pages = pages_to_reserve(*request);
+    if (!allocator_.reserve(pages)) return;
+    request->reserved = pages;
+    slots_used_ += choices;
+    request->state = RequestState::prefill;
+    const std::size_t rows = request->spec.logits ? request->spec.tokens.size() : request->spec.last_logits ? 1 : 0;
+    try {
+      request->logits.resize(rows * std::size_t(decoder_->spec().vocab));
+    } catch (const std::bad_alloc&) {
+      cancel(request, {ErrorCode::out_of_memory, "no memory is left for the logits of " + std::to_string(rows) +
+                                                     " tokens: ask for those of fewer tokens at a time"});
+      continue;
+    }
+    if (!request->spec.generate) continue;
+    request->choices.resize(std::size_t(choices));
+    for (std::size_t i = 0; i < request->choices.size(); i++) {
+      Choice& choice = request->choices[i];
+      choice.index = std::uint32_t(i);
+      if (vocabulary_) choice.text.emplace(vocabulary_, request->spec.generate->stop);
+      if (!request->penalised()) continue;
+      for (const std::int32_t token : request->sequence->tokens) choice.count(token, true);
+    }
+  }
+}
+
+std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
+  admit();
+  std::vector<RequestPtr> prompts = ranked(RequestState::prefill, now);
+  std::erase_if(prompts, [](const RequestPtr& request) { return request->steps_in_flight > 0; });
+  // A prompt that has begun goes on before another begins: at most one is half done.
+  std::stable_partition(prompts.begin(), prompts.end(),
+                        [](const RequestPtr& request) { return request->timing.started_ms.has_value(); });
+  std::int64_t prompt_tokens = 0;
+  for (const RequestPtr& request : prompts) prompt_tokens += request->sequence->pending();
+
+  struct Running {
+    RequestPtr request;
+    Choice* choice;
+  };
+  std::vector<Running> running;
+  for (const auto& [id, request] : requests_) {
+    if (request->state != RequestState::decode || request->failure) continue;
+    for (Choice& choice : request->choices) {
+      if (!choice.finished && !choice.in_flight) running.push_back({request, &choice});
+    }
+  }
+
+  const StepBudget budget = decide({
+      .schedule = options_.schedule,
+      .lane = lane,
+      .other_lane_busy = lanes_[1 - int(lane)].busy,
+      .decodable = std::int64_t(running.size()),
+      .prompt_tokens = prompt_tokens,
+      .max_batch_tokens = options_.max_batch_tokens,
+  });
+  StepBuilder builder(lane, kv_shape_.page_size, allocator_);
+  const std::uint64_t number = ++step_count_;
+  if (budget.decode_rows < std::int64_t(running.size())) {
+    std::stable_sort(running.begin(), running.end(),
+                     [](const Running& a, const Running& b) { return a.choice->last_step < b.choice->last_step; });
+  }
+  for (std::int64_t i = 0; i < budget.decode_rows; i++) {
+    Running& next = running[std::size_t(i)];
+    next.choice->last_step = number;
+    builder.add_decode(next.request, *next.choice);
+  }
+  std::int64_t left = budget.prompt_tokens;
+  for (const RequestPtr& request : prompts) {
+    if (left == 0) break;
+    const std::int64_t tokens = std::min(left, request->sequence->pending());
+    if (!request->timing.started_ms) {
+      request->timing.started_ms = now;
+      request->timing.spans.push_back({SpanPhase::queued, request->timing.submitted_ms, now, std::nullopt, 0});
+    }
+    builder.add_prompt(request, tokens);
+    left -= tokens;
+  }
+  if (builder.empty()) return std::nullopt;
+  Step step = builder.take();
+  step.start_ms = now;
+  return step;
+}
+
+void Engine::Impl::apply_configurations() {
+  while (!configurations_.empty()) {
+    const Configuration configuration = std::move(configurations_.front());
+    configurations_.pop_front();
+    std::optional<Failure> error;
+    try {
+      // All that may be refused before anything changes: a refusal leaves the engine as it was.
+      Workspaces made = make_workspaces(configuration.options.max_batch_tokens);
+      partition_ = backend_->configure(configuration.options.partition);
+      install_workspaces(std::move(made));
+      read_lane_info();
+      options_ = configuration.options;
+    } catch (const Error& refused) {
+      error = Failure{refused.code(), refused.what()};
+    } catch (const std::bad_alloc&) {
+      error = Failure{ErrorCode::out_of_memory, "no memory is left for a larger step: lower maxBatchTokens or free memory"};
+    }
+    outbox_.push_back(ConfiguredEvent{configuration.id, error});
+  }
+  notify();
+}
+
+}  // namespace splitwiser

@@ -1,0 +1,32 @@
+// Puts a step together: pages for its tokens, copies of shared pages, rows, and what is wanted of them.
+#pragma once
+
+#include "engine/step.hpp"
+
+namespace splitwiser {
+
+class StepBuilder {
+ public:
+  StepBuilder(Phase lane, int page_size, PageAllocator& allocator) : page_size_(page_size), allocator_(allocator) {
+    step_.lane = lane;
+  }
+
+  [[nodiscard]] bool empty() const { return step_.segments.empty(); }
+  // The next token of a running choice.
+  void add_decode(const std::shared_ptr<Request>& request, Choice& choice);
+  // The next `tokens` tokens of a prompt.
+  void add_prompt(const std::shared_ptr<Request>& request, std::int64_t tokens);
+
+  [[nodiscard]] Step take() { return std::move(step_); }
+
+ private:
+  void add_segment(Segment segment);
+  void provide_pages(Request& request, Sequence& sequence, std::int64_t tokens);
+  void want(Output output);
+
+  int page_size_;
+  PageAllocator& allocator_;
+  Step step_;
+};
+
+}  // namespace splitwiser

@@ -1,0 +1,26 @@
+// Every environment variable that native code reads, in one table.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+
+namespace splitwiser {
+
+enum class EnvironmentVariable { isa };
+
+struct EnvironmentEntry {
+  EnvironmentVariable variable;
+  const char* name;
+  const char* meaning;
+};
+
+inline constexpr std::array kEnvironment = {
+    EnvironmentEntry{EnvironmentVariable::isa, "SPLITWISER_ISA",
+                     "instruction set of the CPU kernels: portable, avx2, avx512 or neon; default: the best that runs"},
+};
+
+// Nothing when the variable is not set or empty.
+[[nodiscard]] std::optional<std::string> environment_value(EnvironmentVariable variable);
+
+}  // namespace splitwiser
