@@ -1,6 +1,7 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
+#include <system_error>
 
 #include "engine/engine_impl.hpp"
 #include "platform/clock.hpp"
@@ -41,8 +42,14 @@ Engine::Impl::Impl(EngineParts parts, const EngineOptions& options, EventSink& s
 Engine::Impl::~Impl() { shutdown(); }
 
 void Engine::Impl::start_lanes() {
-  for (const Phase phase : {Phase::prefill, Phase::decode}) {
-    lanes_[int(phase)].thread = std::thread([this, phase] { run_lane(phase); });
+  try {
+    for (const Phase phase : {Phase::prefill, Phase::decode}) {
+      lanes_[int(phase)].thread = std::thread([this, phase] { run_lane(phase); });
+    }
+  } catch (const std::system_error& error) {
+    // The destructor does not run: a lane that did start must be joined here.
+    shutdown();
+    throw Error(ErrorCode::out_of_memory, std::string("no thread could be started for a lane (") + error.what() + ")");
   }
 }
 

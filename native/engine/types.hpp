@@ -96,7 +96,7 @@ using StopReason = std::variant<std::monostate, std::int32_t, std::string>;
 struct ChoiceEvent {
   std::uint64_t request;
   std::uint32_t choice;
-  FinishReason finish_reason;
+  FinishReason finish_reason = FinishReason::abort;
   StopReason stop_reason;
   Timing timing;
 };
