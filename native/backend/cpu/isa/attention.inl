@@ -118,7 +118,7 @@ inline Leaf<float> widen_leaf(const AttentionArgs& args, const Leaf<T>& from, st
 
 // Dot products of Rows query rows with Groups x kKeyGroup keys, into the packed layout of `chain`.
 template <int Rows, int Groups, typename T>
-SPLITWISER_INLINE void score_groups(const float* q, const T* const (&keys)[Groups], std::int64_t stride, int dim,
+SPLITWISER_APART void score_groups(const float* q, const T* const (&keys)[Groups], std::int64_t stride, int dim,
                                     float* scores) {
   V acc[Rows][Groups * kVectors];
   SPLITWISER_UNROLL
@@ -137,7 +137,7 @@ SPLITWISER_INLINE void score_groups(const float* q, const T* const (&keys)[Group
 
 // output[r] = output[r] * alpha[r] + sum over keys [0, end) of p[r][key] value[key], for one block of columns.
 template <int Rows, int Panels, typename T>
-SPLITWISER_INLINE void add_block(const Leaf<T>& leaf, const float* p, int padded, int column, int end, const float* alpha,
+SPLITWISER_APART void add_block(const Leaf<T>& leaf, const float* p, int padded, int column, int end, const float* alpha,
                                  float* output) {
   V acc[Rows][Panels * kVectors];
   SPLITWISER_UNROLL
@@ -314,7 +314,12 @@ void attention_of(const AttentionArgs& args, const AttentionTask& task, float* s
       const std::int64_t head = std::int64_t(task.kv_head) * args.group + row % args.group;
       const float* from = args.q + row / args.group * args.q_stride + head * dim;
       float* to = q + begin * padded_q + r * kGroup;
-      for (int d = 0; d < dim; ++d) to[d / kGroup * count * kGroup + d % kGroup] = from[d];
+      int d = 0;
+      for (; d + kGroup <= dim; d += kGroup, to += count * kGroup) {
+        SPLITWISER_UNROLL
+        for (int i = 0; i < kGroup; i += V::kWidth) V::load(from + d + i).store(to + i);
+      }
+      for (int i = 0; d < dim; ++d, ++i) to[i] = from[d];
     }
   }
 

@@ -46,13 +46,14 @@ SPLITWISER_INLINE V gelu(V x) {
 //   x: [k / kGroup][...][kGroup], group_stride floats from one group of k to the next; row r at r * kGroup
 //   w[p]: a panel, w_row elements from one k to the next
 template <int Rows, int Panels, typename T>
-SPLITWISER_INLINE void chain_step(V (&acc)[Rows][Panels * kVectors], const float* x, const T* const (&w)[Panels],
-                                  std::int64_t offset) {
+SPLITWISER_INLINE void chain_step(V (&acc)[Rows][Panels * kVectors], const float* x, const T* (&w)[Panels],
+                                  std::int64_t w_row) {
   V b[Panels * kVectors];
   SPLITWISER_UNROLL
   for (int p = 0; p < Panels; ++p) {
     SPLITWISER_UNROLL
-    for (int v = 0; v < kVectors; ++v) b[p * kVectors + v] = V::load(w[p] + offset + v * V::kWidth);
+    for (int v = 0; v < kVectors; ++v) b[p * kVectors + v] = V::load(w[p] + v * V::kWidth);
+    w[p] += w_row;
   }
   SPLITWISER_UNROLL
   for (int r = 0; r < Rows; ++r) {
@@ -72,15 +73,13 @@ SPLITWISER_INLINE void chain(V (&acc)[Rows][Panels * kVectors], const float* x, 
   for (; k + kGroup <= k_end; k += kGroup, x += group_stride) {
     if constexpr (V::kUnrolled) {
       SPLITWISER_UNROLL
-      for (int i = 0; i < kGroup; ++i) chain_step<Rows, Panels, T>(acc, x + i, w, i * w_row);
+      for (int i = 0; i < kGroup; ++i) chain_step<Rows, Panels, T>(acc, x + i, w, w_row);
     } else {
       SPLITWISER_ROLLED
-      for (int i = 0; i < kGroup; ++i) chain_step<Rows, Panels, T>(acc, x + i, w, i * w_row);
+      for (int i = 0; i < kGroup; ++i) chain_step<Rows, Panels, T>(acc, x + i, w, w_row);
     }
-    SPLITWISER_UNROLL
-    for (int p = 0; p < Panels; ++p) w[p] += kGroup * w_row;
   }
-  for (int i = 0; k < k_end; ++i, ++k) chain_step<Rows, Panels, T>(acc, x + i, w, i * w_row);
+  for (int i = 0; k < k_end; ++i, ++k) chain_step<Rows, Panels, T>(acc, x + i, w, w_row);
 }
 
 // Panels whose accumulators fit in registers beside each other for a number of rows, at most 4: few rows
