@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { Tokenizer } from "tokenizers";
 import { packageRoot } from "../dist/addon.js";
 import { loadModel, type Model } from "../dist/index.js";
-import { percentile, spread } from "../dist/workload/statistics.js";
-import { makeRow, say, type BenchRow } from "./row.js";
+import { percentile } from "../dist/workload/statistics.js";
+import { figureOf, makeRow, say, type BenchRow } from "./row.js";
 
 type Work = (() => void) | (() => Promise<unknown>);
+type Figure = Pick<BenchRow, "value" | "spread">;
 
 /** Microseconds of one run of each work, measured in turns by the benchmark package. */
-async function measure(works: Record<string, { defer: boolean; run: Work }>): Promise<Map<string, BenchRow["value"]>> {
+async function measure(works: Record<string, { defer: boolean; run: Work }>): Promise<Map<string, Figure>> {
   const suite = new Benchmark.Suite();
   for (const [name, { defer, run }] of Object.entries(works)) {
     const fn = defer
@@ -22,19 +23,17 @@ async function measure(works: Record<string, { defer: boolean; run: Work }>): Pr
     suite.add(name, { defer, fn, maxTime: 1 });
   }
   await new Promise<void>((resolve) => suite.on("complete", () => resolve()).run({ async: true }));
-  const found = new Map<string, BenchRow["value"]>();
+  const found = new Map<string, Figure>();
   suite.forEach((bench: Benchmark) => {
-    const value = spread(bench.stats.sample.map((seconds) => seconds * 1e6));
-    if (value === null) throw new Error(`no figure of ${String(bench.name)}: ${String(bench.error)}`);
-    found.set(String(bench.name), value);
+    found.set(String(bench.name), figureOf(bench.stats.sample.map((seconds) => seconds * 1e6)));
   });
   return found;
 }
 
-function pick(found: Map<string, BenchRow["value"]>, name: string): BenchRow["value"] {
-  const value = found.get(name);
-  if (value === undefined) throw new Error(`no figure of ${name}`);
-  return value;
+function pick(found: Map<string, Figure>, name: string): Figure {
+  const figure = found.get(name);
+  if (figure === undefined) throw new Error(`no figure of ${name}`);
+  return figure;
 }
 
 export async function jsRows(): Promise<BenchRow[]> {
@@ -71,17 +70,17 @@ async function costRows(model: Model): Promise<BenchRow[]> {
   await Promise.all(pending);
   const samples: number[] = [];
   for (let i = 0; i < 50; i++) samples.push(1000 * (await model.generate([2, 100], { maxTokens: 1 })).timing.e2eMs);
-  const engine = spread(samples)?.median ?? Number.NaN;
+  const engine = figureOf(samples).value;
   const tokens = (await model.tokenizer.encode(text)).length;
   const row = (name: string, from: string, baseline: BenchRow["baseline"]): BenchRow =>
-    makeRow({ group: "js", name, unit: "us", value: pick(found, from), baseline });
+    makeRow({ group: "js", name, unit: "us", ...pick(found, from), baseline });
   return [
-    row("submit and abort, JS thread", "submit and abort", { name: "empty async call", value: pick(found, "async call").median }),
+    row("submit and abort, JS thread", "submit and abort", { name: "empty async call", value: pick(found, "async call").value }),
     row("request of 1 token, whole", "round trip", {
       name: "engine's own time + a turn of the loop",
-      value: engine + pick(found, "loop turn").median,
+      value: engine + pick(found, "loop turn").value,
     }),
-    row(`tokenise ${tokens} tokens`, "tokenise", { name: "tokenizers alone", value: pick(found, "bare tokenizers").median }),
+    row(`tokenise ${tokens} tokens`, "tokenise", { name: "tokenizers alone", value: pick(found, "bare tokenizers").value }),
   ];
 }
 
@@ -90,13 +89,11 @@ async function deliveryRows(model: Model): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const streams of [1, 16]) {
     const lags = (await Promise.all(Array.from({ length: streams }, () => streamLags(model)))).flat();
-    const [p50, p99, max] = [50, 99, 100].map((percent) => percentile(lags, percent) ?? Number.NaN);
-    if (p50 === undefined || p99 === undefined || max === undefined) continue;
     const baseline = { name: "a turn of the loop", value: await loopTurn() };
-    for (const [name, value] of [["p50", p50], ["p99", p99]] as const) {
-      rows.push(
-        makeRow({ group: "js", name: `token to JS, ${streams} streams, ${name}`, unit: "us", value: { median: value, min: Math.min(...lags), max }, baseline }),
-      );
+    for (const percent of [50, 99]) {
+      const value = percentile(lags, percent) ?? Number.NaN;
+      const name = `token to JS, ${streams} ${streams === 1 ? "stream" : "streams"}, p${percent}`;
+      rows.push(makeRow({ group: "js", name, unit: "us", value, spread: null, baseline }));
     }
   }
   return rows;

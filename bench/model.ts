@@ -5,19 +5,18 @@ import { setTimeout } from "node:timers/promises";
 import { loadModel, type Model, type StorageOption } from "../dist/index.js";
 import { createRandom } from "../dist/workload/random.js";
 import { randomTokens } from "../dist/workload/model-bench.js";
-import { spread } from "../dist/workload/statistics.js";
 import { decodeBytes, opt125m, prefillFlops } from "./opt125m.js";
-import { makeRow, say, type BenchRow } from "./row.js";
+import { figureOf, makeRow, say, type BenchRow } from "./row.js";
 
 const promptTokens = 512;
 const outputTokens = 64;
 const longPrompt = 1536;
 
 export interface Roofline {
-  /** FLOP/s of all threads, measured in the same run; null: not measured. */
-  peakFlops: number | null;
-  /** Bytes/s of reading from memory; null: not measured. */
-  readBandwidth: number | null;
+  /** FLOP/s of all threads, measured in the same run. */
+  peakFlops: number;
+  /** Bytes/s of reading from memory with all threads, measured in the same run. */
+  readBandwidth: number;
 }
 
 export async function modelRows({ repeats, roofline }: { repeats: number; roofline: Roofline }): Promise<BenchRow[]> {
@@ -36,15 +35,12 @@ export async function modelRows({ repeats, roofline }: { repeats: number; roofli
   return rows;
 }
 
-async function repeated(repeats: number, run: (counted: boolean) => Promise<number>): Promise<number[]> {
-  await run(false);
+/** One more run before them is not counted. */
+async function repeated(repeats: number, run: () => Promise<number>): Promise<number[]> {
+  await run();
   const values: number[] = [];
-  for (let i = 0; i < repeats; i++) values.push(await run(true));
+  for (let i = 0; i < repeats; i++) values.push(await run());
   return values;
-}
-
-function wholeSpread(values: readonly number[]): NonNullable<ReturnType<typeof spread>> {
-  return spread(values) ?? { median: Number.NaN, min: Number.NaN, max: Number.NaN };
 }
 
 async function prefillRow(model: Model, dtype: StorageOption, repeats: number, { peakFlops }: Roofline): Promise<BenchRow> {
@@ -53,13 +49,12 @@ async function prefillRow(model: Model, dtype: StorageOption, repeats: number, {
     const { timing } = await model.generate(randomTokens(promptTokens, model.config.vocab, random), { maxTokens: 1 });
     return (1000 * promptTokens) / (timing.prefillMs ?? Number.NaN);
   });
-  const limit = peakFlops === null ? null : (peakFlops * promptTokens) / prefillFlops(promptTokens);
   return makeRow({
     group: "model",
     name: `pp${promptTokens} ${dtype}`,
     unit: "tok/s",
-    value: wholeSpread(rates),
-    baseline: limit === null ? null : { name: "measured f32 FMA peak", value: limit },
+    ...figureOf(rates),
+    baseline: { name: "f32 FMA peak", value: (peakFlops * promptTokens) / prefillFlops(promptTokens) },
   });
 }
 
@@ -76,8 +71,8 @@ async function decodeRow(model: Model, dtype: "f32" | "f16", repeats: number, { 
     group: "model",
     name: `tg${outputTokens} ${dtype}`,
     unit: "tok/s",
-    value: wholeSpread(rates),
-    baseline: readBandwidth === null ? null : { name: "measured read bandwidth", value: readBandwidth / bytes },
+    ...figureOf(rates),
+    baseline: { name: "read bandwidth", value: readBandwidth / bytes },
   });
 }
 
@@ -97,13 +92,13 @@ async function eventLoopRows(model: Model): Promise<BenchRow[]> {
     prefillMs = timing.prefillMs ?? 0;
   });
   const idle = await delays(() => setTimeout(prefillMs));
-  const once = (value: number): BenchRow["value"] => ({ median: value, min: value, max: value });
   return (["p50", "p99", "max"] as const).map((which) =>
     makeRow({
       group: "model",
       name: `event-loop delay, pp${longPrompt} f32, ${which}`,
       unit: "ms",
-      value: once(busy[which]),
+      value: busy[which],
+      spread: null,
       baseline: { name: "idle process", value: idle[which] },
     }),
   );

@@ -257,11 +257,6 @@ void FakeLane::fail_next(OpKind kind, ErrorCode code) {
   failure_ = {kind, code};
 }
 
-bool FakeLane::busy() const {
-  const std::lock_guard lock(mutex_);
-  return in_step_ || executed_ != issued_;
-}
-
 // ---- backend ---------------------------------------------------------------------------------
 
 FakeBackend::FakeBackend(std::uint64_t seed, std::shared_ptr<HazardLog> hazards)

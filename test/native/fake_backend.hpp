@@ -151,7 +151,10 @@ class FakeLane final : public Lane, private Ops {
   void resume_issue();
   // The next op of this kind throws where it is issued.
   void fail_next(OpKind kind, ErrorCode code);
-  [[nodiscard]] bool busy() const;
+  [[nodiscard]] bool busy() const {
+    const std::lock_guard lock(mutex_);
+    return in_step_ || executed_ != issued_;
+  }
 
  private:
   friend class FakeEvent;

@@ -187,38 +187,51 @@ inline void add_rest(const Leaf<T>& leaf, const float* p, std::int64_t group_str
   }
 }
 
-// Scores of one row become weights of its values; returns the factor of what was summed before. Keys after
-// `valid` weigh exactly 0. The sum is one fixed tree over the whole leaf.
+// Scores of a tile become weights of its values; alpha[r] is the factor of what was summed before. Keys after
+// valid[r] weigh exactly 0. The sum of a row is one fixed tree over the whole leaf.
 template <int Rows>
-SPLITWISER_INLINE float soften(float* scores, int row, int valid, float scale, float& max, float& sum) {
+SPLITWISER_INLINE void soften(float* scores, const int (&valid)[kMaxTileRows], float scale, const States& states,
+                              float* alpha) {
   constexpr int kCount = kLeaf / V::kWidth;
-  V s[kCount];
-  V top = V::set(-__builtin_inff());
-  SPLITWISER_UNROLL
-  for (int i = 0; i < kCount; ++i) {
-    const int key = i * V::kWidth;
-    s[i] = V::mul(V::load(scores + (key / kGroup * Rows + row) * kGroup + key % kGroup), V::set(scale));
-    if (valid < key + V::kWidth) s[i] = V::keep_first(s[i], valid - key, V::set(-__builtin_inff()));
-    top = V::max(top, s[i]);
-  }
-  const float leaf_max = V::reduce_max(top);
-  const float new_max = max > leaf_max ? max : leaf_max;
-  const V base = V::set(base_of(new_max));
-  SPLITWISER_UNROLL
-  for (int i = 0; i < kCount; ++i) {
-    const int key = i * V::kWidth;
-    s[i] = exp_nonpositive(V::sub(s[i], base));
-    s[i].store(scores + (key / kGroup * Rows + row) * kGroup + key % kGroup);
-  }
-  SPLITWISER_UNROLL
-  for (int width = kCount / 2; width > 0; width /= 2) {
+  constexpr int kPadded = (Rows + V::kWidth - 1) / V::kWidth * V::kWidth;
+  float change[kPadded] = {};
+  float sums[kPadded] = {};
+  float leaf_sums[kPadded] = {};
+  for (int r = 0; r < Rows; ++r) {
+    V s[kCount];
+    V top = V::set(-__builtin_inff());
     SPLITWISER_UNROLL
-    for (int i = 0; i < width; ++i) s[i] = V::add(s[i], s[i + width]);
+    for (int i = 0; i < kCount; ++i) {
+      const int key = i * V::kWidth;
+      s[i] = V::mul(V::load(scores + (key / kGroup * Rows + r) * kGroup + key % kGroup), V::set(scale));
+      if (valid[r] < key + V::kWidth) s[i] = V::keep_first(s[i], valid[r] - key, V::set(-__builtin_inff()));
+      top = V::max(top, s[i]);
+    }
+    const float leaf_max = V::reduce_max(top);
+    const float max = states.max[r] > leaf_max ? states.max[r] : leaf_max;
+    const V base = V::set(base_of(max));
+    SPLITWISER_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      const int key = i * V::kWidth;
+      s[i] = exp_nonpositive(V::sub(s[i], base));
+      s[i].store(scores + (key / kGroup * Rows + r) * kGroup + key % kGroup);
+    }
+    SPLITWISER_UNROLL
+    for (int width = kCount / 2; width > 0; width /= 2) {
+      SPLITWISER_UNROLL
+      for (int i = 0; i < width; ++i) s[i] = V::add(s[i], s[i + width]);
+    }
+    leaf_sums[r] = V::reduce_sum(s[0]);
+    change[r] = states.max[r] - base_of(max);
+    sums[r] = states.sum[r];
+    states.max[r] = max;
   }
-  const float alpha = exp_of(max - base_of(new_max));
-  max = new_max;
-  sum = V::first(V::fma(V::set(sum), V::set(alpha), V::set(V::reduce_sum(s[0]))));
-  return alpha;
+  for (int r = 0; r < kPadded; r += V::kWidth) {
+    const V factor = exp_nonpositive(V::load(change + r));
+    factor.store(alpha + r);
+    V::fma(V::load(sums + r), factor, V::load(leaf_sums + r)).store(sums + r);
+  }
+  for (int r = 0; r < Rows; ++r) states.sum[r] = sums[r];
 }
 
 // One tile and one leaf. valid[r]: keys of the leaf that row r sees, ascending in r.
@@ -249,10 +262,8 @@ struct LeafStep {
       }
       for (int i = groups * kKeyGroup * Rows; i < kGroups * kKeyGroup * Rows; i += V::kWidth) V::zero().store(scores + i);
 
-      float alpha[Rows];
-      for (int r = 0; r < Rows; ++r) {
-        alpha[r] = soften<Rows>(scores, r, valid[r], args.scale, states.max[r], states.sum[r]);
-      }
+      float alpha[kMaxTileRows + V::kWidth];
+      soften<Rows>(scores, valid, args.scale, states, alpha);
       // Keys that all rows see, then each row's own rest: a key of weight 0 is not added, for 0 x infinity
       // and -0 + 0 would change what the row has alone.
       add_values<Rows, T>(leaf, scores, padded, valid[0], alpha, states.output);
@@ -264,7 +275,7 @@ struct LeafStep {
 };
 
 template <typename T>
-inline void attend_leaf(const AttentionArgs& args, const AttentionTask& task, Tiling tiling, const Leaf<T>& leaf,
+inline void attend_leaf(const AttentionArgs& args, const std::int64_t* lengths, Tiling tiling, const Leaf<T>& leaf,
                         std::int64_t leaf_begin, const float* q, float* scores, const States& states) {
   const int padded_q = static_cast<int>(round_up(args.kv.head_dim, kGroup));
   for (std::int64_t t = 0; t < tiling.tiles; ++t) {
@@ -272,7 +283,7 @@ inline void attend_leaf(const AttentionArgs& args, const AttentionTask& task, Ti
     const int rows = static_cast<int>(tiling.begin(t + 1) - begin);
     int valid[kMaxTileRows] = {};
     for (int r = 0; r < rows; ++r) {
-      const std::int64_t count = args.length(task.row_begin + begin + r) - leaf_begin;
+      const std::int64_t count = lengths[begin + r] - leaf_begin;
       valid[r] = static_cast<int>(count < 0 ? 0 : count > kLeaf ? kLeaf : count);
     }
     if (valid[rows - 1] == 0) continue;
@@ -306,11 +317,13 @@ void attention_of(const AttentionArgs& args, const AttentionTask& task, float* s
   float* wide_keys = take(dim * kLeaf);
   float* wide_values = take(kLeaf * padded);
 
+  std::int64_t lengths[kMaxAttentionRows];  // keys that each row sees
   for (std::int64_t t = 0; t < tiling.tiles; ++t) {
     const std::int64_t begin = tiling.begin(t);
     const std::int64_t count = tiling.begin(t + 1) - begin;
     for (std::int64_t r = 0; r < count; ++r) {
       const std::int64_t row = task.row_begin + begin + r;
+      lengths[begin + r] = args.length(row);
       const std::int64_t head = std::int64_t(task.kv_head) * args.group + row % args.group;
       const float* from = args.q + row / args.group * args.q_stride + head * dim;
       float* to = q + begin * padded_q + r * kGroup;
@@ -324,7 +337,7 @@ void attention_of(const AttentionArgs& args, const AttentionTask& task, float* s
   }
 
   reset(folded, rows, padded);
-  const std::int64_t end = args.length(task.row_end - 1);
+  const std::int64_t end = lengths[rows - 1];
   const std::int64_t first = task.split < 0 ? 0 : task.split;
   const std::int64_t last = task.split < 0 ? ceil_div(end, kSplit) : task.split + 1;
   for (std::int64_t split = first; split < last; ++split) {
@@ -336,11 +349,11 @@ void attention_of(const AttentionArgs& args, const AttentionTask& task, float* s
       if constexpr (kDTypeOf<T> != DType::f32) {
         if (rows > 1) {
           const Leaf<float> wide = widen_leaf<T>(args, leaf, begin, leaf_end, wide_keys, wide_values);
-          attend_leaf<float>(args, task, tiling, wide, begin, q, scores, current);
+          attend_leaf<float>(args, lengths, tiling, wide, begin, q, scores, current);
           continue;
         }
       }
-      attend_leaf<T>(args, task, tiling, leaf, begin, q, scores, current);
+      attend_leaf<T>(args, lengths, tiling, leaf, begin, q, scores, current);
     }
     for (std::int64_t r = 0; r < rows; ++r) {
       const float* output = current.output + r * padded;
@@ -349,7 +362,7 @@ void attention_of(const AttentionArgs& args, const AttentionTask& task, float* s
         partial[0] = current.max[r];
         partial[1] = current.sum[r];
         for (int d = 0; d < padded; d += V::kWidth) V::load(output + d).store(partial + kPartialHeader + d);
-      } else if (split * kSplit < args.length(task.row_begin + r)) {
+      } else if (split * kSplit < lengths[r]) {
         merge(folded.max[r], folded.sum[r], folded.output + r * padded, current.max[r], current.sum[r], output, padded);
       }
     }

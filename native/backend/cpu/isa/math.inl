@@ -79,7 +79,7 @@ SPLITWISER_INLINE void chain(V (&acc)[Rows][Panels * kVectors], const float* x, 
       for (int i = 0; i < kGroup; ++i) chain_step<Rows, Panels, T>(acc, x + i, w, w_row);
     }
   }
-  for (int i = 0; k < k_end; ++i, ++k) chain_step<Rows, Panels, T>(acc, x + i, w, w_row);
+  for (; k < k_end; ++k, ++x) chain_step<Rows, Panels, T>(acc, x, w, w_row);
 }
 
 // Panels whose accumulators fit in registers beside each other for a number of rows, at most 4: few rows
