@@ -29,35 +29,28 @@ void Engine::Impl::run_lane(Phase phase) {
     if (!configurations_.empty() && lanes_idle) apply_configurations();
     // While a configuration waits for the other lane's step, none begins here.
     std::optional<Step> step = configurations_.empty() ? next_step(phase, now) : std::nullopt;
-    const bool events = !outbox_.empty();
-    if (events) {
+    // Before the lock is given up: the other lane must not reconfigure, nor begin beside a sequential step.
+    lane.busy = step.has_value();
+    if (step || !outbox_.empty()) {
       lock.unlock();
       flush();
+      if (step) execute(*step);
       lock.lock();
-    }
-    if (!step) {
-      if (events) continue;
-      const std::uint64_t seen = changes_;
-      const auto changed = [&] { return stopping_ || changes_ != seen; };
-      if (const auto deadline = next_deadline()) {
-        // An hour at most at a time: a deadline may lie farther away than the clock can count.
-        const std::chrono::duration<double, std::milli> left(std::clamp(*deadline - now_ms(), 0.0, 3.6e6));
-        wake_.wait_for(lock, left, changed);
-      } else {
-        wake_.wait(lock, changed);
-      }
+      if (!step) continue;
+      lane.busy = false;
+      commit(*step);
+      notify();
       continue;
     }
-    lane.busy = true;
-    lock.unlock();
-    execute(*step);
-    lock.lock();
-    lane.busy = false;
-    commit(*step);
-    notify();
-    lock.unlock();
-    flush();
-    lock.lock();
+    const std::uint64_t seen = changes_;
+    const auto changed = [&] { return stopping_ || changes_ != seen; };
+    if (const auto deadline = next_deadline()) {
+      // An hour at most at a time: a deadline may lie farther away than the clock can count.
+      const std::chrono::duration<double, std::milli> left(std::clamp(*deadline - now_ms(), 0.0, 3.6e6));
+      wake_.wait_for(lock, left, changed);
+    } else {
+      wake_.wait(lock, changed);
+    }
   }
 }
 
