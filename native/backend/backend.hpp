@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sampling.hpp"  // kernels/: SamplingParams, TokenCount, TokenBias: shared with device code
+#include "types.hpp"     // kernels/: DType, Activation
 
 namespace splitwiser {
 
@@ -24,12 +25,6 @@ enum class Phase : std::uint8_t { prefill, decode };
 inline constexpr int kPhases = 2;
 [[nodiscard]] constexpr const char* name_of(Phase phase) {
   return phase == Phase::prefill ? "prefill" : "decode";
-}
-
-enum class DType : std::uint8_t { f32, f16, bf16 };
-[[nodiscard]] constexpr std::size_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }
-[[nodiscard]] constexpr const char* name_of(DType type) {
-  return type == DType::f32 ? "f32" : type == DType::f16 ? "f16" : "bf16";
 }
 
 // ---- weights ---------------------------------------------------------------------------------
@@ -137,8 +132,6 @@ struct AttentionSpec {
   float scale;   // multiplies q . k
 };
 
-enum class Activation : std::uint8_t { none, relu, gelu };  // gelu: the exact form, by erf
-
 // y = activation(x W^T + bias) + residual, in this order, one rounding to the output's type.
 struct Epilogue {
   const Vector* bias = nullptr;
@@ -207,8 +200,22 @@ class Event {
   [[nodiscard]] virtual bool done() const = 0;
 };
 
+// A decode step that a device may keep as a graph: every segment has one row, every row one sample without penalties,
+// bias, forbidden ids or logprobs, in order. A token id below 0 is not known to the host yet: -1 - r stands for what this
+// lane's decode step before drew for its row r (only where Backend::steps_in_flight() > 1).
+struct DecodeStep {
+  StepInput input;
+  std::span<const SampleRow> samples;  // one per row
+  std::span<SampleResult> results;     // filled by the time that synchronize() returns for an event recorded after it
+};
+
+// The whole of a decode step, written in ops.
+using DecodeProgram =
+    std::function<void(const StepInput&, std::span<const SampleRow>, std::span<SampleResult>)>;
+
 struct LaneInfo {
   int cores = 0;       // CPU: cores of its own (0: it shares one core with the other lane)
+  int sms = 0;         // GPU: as read back
   double share = 0;    // of the device, 0 .. 1, as obtained
 };
 
@@ -220,19 +227,37 @@ class Lane {
   // Bracket a forward pass. Between steps a lane is idle and its cores may help the other lane.
   virtual void begin_step() = 0;
   virtual void end_step() = 0;
+  // Once, at load, before the first step: the program of decode(). A device with graphs makes them here, for steps of up
+  // to `max_rows` rows.
+  virtual void prepare_decode(DecodeProgram program, std::int64_t max_rows) {
+    (void)max_rows;
+    program_ = std::move(program);
+  }
+  virtual void decode(const DecodeStep& step) { program_(step.input, step.samples, step.results); }
   // Between layer groups: lanes that share a core take turns here.
   virtual void yield_point() = 0;
   [[nodiscard]] virtual std::shared_ptr<Event> record() = 0;
   virtual void wait(const std::shared_ptr<Event>& event) = 0;   // this lane's later work comes after the event
   virtual void synchronize(const Event& event) = 0;             // the calling thread waits
   [[nodiscard]] virtual LaneInfo info() const = 0;
+
+ protected:
+  DecodeProgram program_;
 };
 
 // ---- backend ---------------------------------------------------------------------------------
 
-enum class Partition : std::uint8_t { none, cores };
+enum class Partition : std::uint8_t { none, cores, priority, cta_quota, mps, green_context };
 [[nodiscard]] constexpr const char* name_of(Partition partition) {
-  return partition == Partition::none ? "none" : "cores";
+  switch (partition) {
+    case Partition::none: return "none";
+    case Partition::cores: return "cores";
+    case Partition::priority: return "priority";
+    case Partition::cta_quota: return "cta-quota";
+    case Partition::mps: return "mps";
+    case Partition::green_context: return "green-context";
+  }
+  return "none";
 }
 
 struct PartitionRequest {
@@ -256,6 +281,10 @@ class Backend {
   [[nodiscard]] virtual Lane& lane(Phase phase) = 0;
   // Only while both lanes are between steps. Returns what was obtained.
   virtual Partition configure(const PartitionRequest& request) = 0;
+  // Why better partitions than the one obtained were not to be had, one sentence each, best first.
+  [[nodiscard]] virtual std::vector<std::string> partition_notes() const { return {}; }
+  // Decode steps that may be issued before the first of them is done.
+  [[nodiscard]] virtual int steps_in_flight() const { return 1; }
 };
 
 }  // namespace splitwiser

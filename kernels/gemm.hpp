@@ -1,0 +1,42 @@
+// GEMM: out[n, m] = epilogue(x[n, k] . weight[m, k]^T), the face of gemm*.cu.
+//
+// Weights are the M operand, tokens the N operand, for any number of tokens. An element's sum has one order, fixed by
+// the weight's shape and type: K is cut into `parts` contiguous parts (gemm_parts), each part is one chain over ascending k
+// (mma m16n8k16 in f16 and bf16, fma in f32) from zero, the total is ((p0 + p1) + p2) + ..., then bias, activation,
+// residual in f32, and one rounding. Tiles, stages and grids are free: they change no element's sum.
+#pragma once
+
+#include <cstdint>
+
+#include "launch.hpp"
+#include "types.hpp"
+
+namespace splitwiser {
+
+// Weights lie in rows of `k_stride` elements, zero-filled beyond k, k_stride a multiple of kGemmKAlign; rows are
+// zero-filled up to a multiple of kGemmMAlign. Both are the packing's duty (backend).
+inline constexpr int kGemmKAlign = 64;
+inline constexpr int kGemmMAlign = 128;
+
+struct GemmParams {
+  const void* weight;        // [m, k_stride], dtype
+  const void* x;             // [n, k], dtype, rows contiguous; row bytes and base are multiples of 16
+  void* out;                 // [n, m] (gated: [n, m / 2]), out_dtype; base a multiple of 16
+  const float* bias;         // [m] or null
+  const void* residual;      // [n, m], out_dtype, or null; may be `out`
+  const std::int32_t* rows;  // device: how many rows of x are real (<= n), or null: n
+  std::int64_t m, n, k, k_stride;
+  DType dtype;               // of weight and x
+  DType out_dtype;           // dtype, or f32 (logits)
+  Activation activation;
+  bool gated;                // rows of weight alternate in blocks of 8: gate, up; out = activation(gate) * up
+  std::int32_t parts;        // set by plan_gemm
+};
+
+// Parts of K: from weight shape and type alone (and architecture, should one ever need it), never from n.
+[[nodiscard]] int gemm_parts(std::int64_t m, std::int64_t k, DType dtype);
+
+// Sets params.parts and chooses the kernel.
+[[nodiscard]] LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device);
+
+}  // namespace splitwiser
