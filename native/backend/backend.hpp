@@ -215,8 +215,8 @@ using DecodeProgram =
 
 struct LaneInfo {
   int cores = 0;       // CPU: cores of its own (0: it shares one core with the other lane)
-  int sms = 0;         // GPU: as read back
   double share = 0;    // of the device, 0 .. 1, as obtained
+  int sms = 0;         // GPU: multiprocessors, as read back
 };
 
 // Where a phase's work is issued. One thread uses a lane at a time.
@@ -224,7 +224,8 @@ class Lane {
  public:
   virtual ~Lane() = default;
   [[nodiscard]] virtual Ops& ops() = 0;
-  // Bracket a forward pass. Between steps a lane is idle and its cores may help the other lane.
+  // Bracket a step, or a run of decode() steps of which several are in flight; end_step() comes when all are done.
+  // Outside of them a lane is idle and its cores may help the other lane.
   virtual void begin_step() = 0;
   virtual void end_step() = 0;
   // Once, at load, before the first step: the program of decode(). A device with graphs makes them here, for steps of up

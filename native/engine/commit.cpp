@@ -6,13 +6,17 @@
 namespace splitwiser {
 
 void Engine::Impl::commit(Step& step) {
-  LaneStats& stats = lanes_[int(step.lane)].stats;
+  LaneState& lane = lanes_[int(step.lane)];
+  // A step that was issued before the one ahead of it was done has run from then on.
+  step.start_ms = std::max(step.start_ms, lane.last_end_ms);
+  lane.last_end_ms = step.end_ms;
+  LaneStats& stats = lane.stats;
   stats.busy_ms += step.end_ms - step.start_ms;
   stats.steps++;
   for (const Segment& segment : step.segments) {
     segment.request->steps_in_flight--;
-    if (segment.choice) segment.choice->in_flight = false;
     Sequence& sequence = *segment.sequence;
+    if (segment.choice && --segment.choice->steps_in_flight == 0 && segment.choice->finished) drop_pages(*segment.choice);
     if (step.failure) {
       if (!segment.request->failure) segment.request->failure = step.failure;
       segment.request->cancelled.store(true, std::memory_order_relaxed);
@@ -38,11 +42,26 @@ void Engine::Impl::commit(Step& step) {
     const bool prompt_only = segment.ends_prompt && !request->spec.generate && !step.interrupted;
     if (request->failure || all_finished || prompt_only) end_request(request);
   }
+  if (step.failure && step.failure->code == ErrorCode::device_lost) lose_device(*step.failure);
+}
+
+// Every request ends with what it has; none begins any more. CPU engines of the process live on.
+void Engine::Impl::lose_device(const Failure& failure) {
+  if (lost_) return;
+  lost_ = failure;
+  std::vector<RequestPtr> all;
+  for (const auto& [id, request] : requests_) all.push_back(request);
+  for (const RequestPtr& request : all) cancel(request, failure);
+  for (const Configuration& configuration : configurations_) outbox_.push_back(ConfiguredEvent{configuration.id, failure});
+  configurations_.clear();
+  notify();
 }
 
 void Engine::Impl::commit_segment(Step& step, const Segment& segment) {
   Request& request = *segment.request;
   Sequence& sequence = *segment.sequence;
+  // What was computed past the end of a choice is dropped.
+  if (segment.choice && segment.choice->finished) return;
   sequence.computed += segment.tokens;
   if (segment.choice) return;
 
@@ -97,6 +116,11 @@ void Engine::Impl::finish_choice(Request& request, Choice& choice, FinishReason 
   choice.finished = true;
   choice.timing.end_ms = now_ms();
   outbox_.push_back(ChoiceEvent{request.id, choice.index, reason, std::move(why), choice.timing});
+  if (choice.steps_in_flight == 0) drop_pages(choice);
+}
+
+// Of a finished choice, when no step in flight reads or writes them any more (invariant 2).
+void Engine::Impl::drop_pages(Choice& choice) {
   // Choice 0 owns the request's own sequence, which may be kept.
   if (choice.index > 0) release_pages(*choice.sequence, allocator_);
 }

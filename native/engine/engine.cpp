@@ -1,6 +1,7 @@
 #include "engine/engine.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <system_error>
 
 #include "engine/engine_impl.hpp"
@@ -30,12 +31,14 @@ Engine::Impl::Impl(EngineParts parts, const EngineOptions& options, EventSink& s
       max_model_len_(parts.max_model_len),
       pool_(backend_->make_kv_pool(parts.kv)),
       origin_ns_(monotonic_ns()),
+      most_in_flight_(std::size_t(backend_->steps_in_flight())),
       options_(options),
       allocator_(parts.kv.pages) {
   check_options(options);
   partition_ = backend_->configure(options.partition);
   read_lane_info();
   install_workspaces(make_workspaces(options.max_batch_tokens));
+  for (const Phase phase : {Phase::prefill, Phase::decode}) prepare_decode(phase);
   start_lanes();
 }
 
@@ -71,8 +74,26 @@ void Engine::Impl::install_workspaces(Workspaces made) {
   }
 }
 
+void Engine::Impl::prepare_decode(Phase phase) {
+  if (most_in_flight_ == 1) return;  // nothing is kept: every step is issued as it comes
+  Workspace& workspace = *lanes_[int(phase)].workspace;
+  Lane& lane = backend_->lane(phase);
+  const std::int64_t most = std::min(workspace.max_logit_rows(), options_.max_sequences);
+  // Every row is wanted. The device may read the list long after the program has returned.
+  auto all = std::make_shared<std::vector<std::int32_t>>(std::size_t(workspace.max_logit_rows()));
+  std::iota(all->begin(), all->end(), 0);
+  const auto program = [this, &lane, &workspace, all](const StepInput& in, std::span<const SampleRow> samples,
+                                                      std::span<SampleResult> results) {
+    const auto rows = std::span(*all).first(std::size_t(in.rows()));
+    const auto states = decoder_->forward(lane, in, *pool_, workspace, rows, [] { return false; });
+    lane.ops().sample(decoder_->logits(lane, *states, 0, in.rows(), workspace), samples, results);
+  };
+  lane.prepare_decode(program, most);
+}
+
 void Engine::Impl::read_lane_info() {
   for (const Phase phase : {Phase::prefill, Phase::decode}) lane_info_[int(phase)] = backend_->lane(phase).info();
+  partition_notes_ = backend_->partition_notes();
 }
 
 void Engine::Impl::notify() {
@@ -135,6 +156,7 @@ std::uint64_t Engine::Impl::submit(RequestSpec spec) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) throw Error(ErrorCode::disposed, disposed().message);
+    if (lost_) throw Error(lost_->code, lost_->message);
     check_spec(spec);
     auto request = std::make_shared<Request>();
     request->sequence = spec.sequence != 0 ? idle_held(spec.sequence) : std::make_shared<Sequence>();
@@ -254,6 +276,7 @@ std::uint64_t Engine::Impl::configure(const EngineOptions& options) {
   check_options(options);
   const std::lock_guard lock(mutex_);
   if (stopping_) throw Error(ErrorCode::disposed, disposed().message);
+  if (lost_) throw Error(lost_->code, lost_->message);
   configurations_.push_back({++last_configuration_, options});
   notify();
   return last_configuration_;
@@ -264,6 +287,7 @@ EngineInfo Engine::Impl::info() const {
   EngineInfo info;
   info.device = backend_->name();
   info.partition = partition_;
+  info.partition_notes = partition_notes_;
   for (int i = 0; i < kPhases; i++) {
     info.lanes[i] = lane_info_[i];
     info.activation_bytes += lanes_[i].workspace->bytes();

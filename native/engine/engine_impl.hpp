@@ -44,6 +44,8 @@ class Engine::Impl {
   struct LaneState {
     std::unique_ptr<Workspace> workspace;
     bool busy = false;
+    std::deque<Step> flying;             // issued, oldest first; its thread's own
+    double last_end_ms = 0;              // of its last step
     LaneStats stats;
     std::thread thread;
   };
@@ -62,6 +64,7 @@ class Engine::Impl {
   // Null where the lane's own has that size already.
   [[nodiscard]] Workspaces make_workspaces(std::int64_t max_batch_tokens) const;
   void install_workspaces(Workspaces made);
+  void prepare_decode(Phase lane);
   void read_lane_info();
   void notify();
   // Hands the events collected so far to the sink, in order. Call without the lock.
@@ -71,21 +74,34 @@ class Engine::Impl {
   void expire_deadlines(double now);
   [[nodiscard]] std::optional<double> next_deadline() const;
   void admit();
+  struct Running {
+    RequestPtr request;
+    Choice* choice;
+  };
+  [[nodiscard]] std::vector<Running> decodable(Phase lane) const;
   [[nodiscard]] std::optional<Step> next_step(Phase lane, double now);
   [[nodiscard]] std::vector<RequestPtr> ranked(RequestState state, double now) const;
   void apply_configurations();
 
   // lane_loop.cpp
   void run_lane(Phase lane);
-  void execute(Step& step);
+  void await_change(Lock& lock);
+  template <typename Work>
+  void attempt(Step& step, const Work& work);
+  void issue(Step& step);
+  void issue_plain(Lane& lane, Step& step);
+  void issue_mixed(Lane& lane, Step& step);
+  void complete(Step& step);
   void run_outputs(Lane& lane, Step& step, Tensor states, Workspace& workspace);
   void take_samples(Step& step);
 
   // commit.cpp
   void commit(Step& step);
+  void lose_device(const Failure& failure);
   void commit_segment(Step& step, const Segment& segment);
   void commit_sample(const Step& step, SampledToken& sample);
   void record_timeline(const Step& step);
+  void drop_pages(Choice& choice);
   void finish_choice(Request& request, Choice& choice, FinishReason reason, StopReason why);
   void cancel(const RequestPtr& request, Failure failure);
   void end_request(const RequestPtr& request);
@@ -103,8 +119,11 @@ class Engine::Impl {
   std::condition_variable wake_;
   std::uint64_t changes_ = 0;      // counts what may give an idle lane work
   bool stopping_ = false;
+  std::optional<Failure> lost_;    // the device runs nothing any more
+  const std::size_t most_in_flight_;
   EngineOptions options_;
   Partition partition_ = Partition::none;
+  std::vector<std::string> partition_notes_;
   LaneInfo lane_info_[kPhases];    // as obtained; the lanes themselves belong to their threads
   LaneState lanes_[kPhases];
   std::deque<Configuration> configurations_;

@@ -22,6 +22,12 @@ SampleRow sample_row_for(const Request& request, const Choice& choice, std::int6
   return out;
 }
 
+bool decodes_plainly(const Request& request, const Choice& choice, std::int64_t ahead) {
+  const GenerateSpec& generate = *request.spec.generate;
+  return !request.penalised() && generate.bias.empty() && generate.logprobs < 0 &&
+         (request.ending_ids.empty() || choice.generated + ahead >= generate.min_tokens);
+}
+
 SampledToken advance(const std::shared_ptr<Request>& request, Choice& choice, SampleResult result) {
   const GenerateSpec& generate = *request->spec.generate;
   const std::int32_t token = result.token;

@@ -20,8 +20,9 @@ struct Choice {
   std::optional<TextStream> text;      // nothing where the engine has no vocabulary
   std::int64_t generated = 0;
   bool finished = false;
-  bool in_flight = false;              // part of a step that runs
+  std::int64_t steps_in_flight = 0;    // steps that have been issued and not committed
   std::uint64_t last_step = 0;         // when it was decoded last: the least recent goes first
+  std::int32_t last_row = 0;           // its row of that step
   Timing timing;
 
   // Distinct tokens seen, kept only where penalties want them.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/engine_impl.hpp"
+#include "engine/generation.hpp"
 #include "engine/policy.hpp"
 #include "engine/step_builder.hpp"
 
@@ -74,7 +75,30 @@ void Engine::Impl::admit() {
   }
 }
 
+// Choices whose next token can be computed now: those whose last token is known, and those whose last token the step
+// that this lane issued last is drawing, when the device can take it from there.
+std::vector<Engine::Impl::Running> Engine::Impl::decodable(Phase lane) const {
+  const std::deque<Step>& flying = lanes_[int(lane)].flying;
+  std::vector<Running> running;
+  for (const auto& [id, request] : requests_) {
+    if (request->state != RequestState::decode || request->failure) continue;
+    for (Choice& choice : request->choices) {
+      if (choice.finished) continue;
+      const std::int64_t ahead = choice.steps_in_flight;
+      // A choice in flight belongs to the thread of its lane: look no further from another.
+      if (ahead > 0 && (flying.empty() || !flying.back().plain_decode || choice.last_step != flying.back().number ||
+                        choice.generated + ahead >= request->spec.generate->max_tokens)) {
+        continue;
+      }
+      if (!flying.empty() && !decodes_plainly(*request, choice, ahead)) continue;
+      running.push_back({request, &choice});
+    }
+  }
+  return running;
+}
+
 std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
+  if (lost_) return std::nullopt;
   admit();
   std::vector<RequestPtr> prompts = ranked(RequestState::prefill, now);
   std::erase_if(prompts, [](const RequestPtr& request) { return request->steps_in_flight > 0; });
@@ -84,18 +108,7 @@ std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
   std::int64_t prompt_tokens = 0;
   for (const RequestPtr& request : prompts) prompt_tokens += request->sequence->pending();
 
-  struct Running {
-    RequestPtr request;
-    Choice* choice;
-  };
-  std::vector<Running> running;
-  for (const auto& [id, request] : requests_) {
-    if (request->state != RequestState::decode || request->failure) continue;
-    for (Choice& choice : request->choices) {
-      if (!choice.finished && !choice.in_flight) running.push_back({request, &choice});
-    }
-  }
-
+  std::vector<Running> running = decodable(lane);
   const StepBudget budget = decide({
       .schedule = options_.schedule,
       .lane = lane,
@@ -104,15 +117,15 @@ std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
       .prompt_tokens = prompt_tokens,
       .max_batch_tokens = options_.max_batch_tokens,
   });
-  StepBuilder builder(lane, kv_shape_.page_size, allocator_);
-  const std::uint64_t number = ++step_count_;
+  // Prompts join when the steps in flight are done: their rows and logits share the lane's memory.
+  if (!lanes_[int(lane)].flying.empty() && budget.prompt_tokens > 0) return std::nullopt;
+  StepBuilder builder(lane, ++step_count_, kv_shape_.page_size, allocator_);
   if (budget.decode_rows < std::int64_t(running.size())) {
     std::stable_sort(running.begin(), running.end(),
                      [](const Running& a, const Running& b) { return a.choice->last_step < b.choice->last_step; });
   }
   for (std::int64_t i = 0; i < budget.decode_rows; i++) {
-    Running& next = running[std::size_t(i)];
-    next.choice->last_step = number;
+    const Running& next = running[std::size_t(i)];
     builder.add_decode(next.request, *next.choice);
   }
   std::int64_t left = budget.prompt_tokens;
@@ -129,6 +142,11 @@ std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
   if (builder.empty()) return std::nullopt;
   Step step = builder.take();
   step.start_ms = now;
+  step.plain_decode = most_in_flight_ > 1 && budget.prompt_tokens == 0 &&
+                      std::int64_t(step.segments.size()) <= lanes_[int(lane)].workspace->max_logit_rows() &&
+                      std::ranges::all_of(step.segments, [](const Segment& segment) {
+                        return segment.choice && decodes_plainly(*segment.request, *segment.choice, segment.choice->steps_in_flight - 1);
+                      });
   return step;
 }
 
@@ -142,6 +160,7 @@ void Engine::Impl::apply_configurations() {
       Workspaces made = make_workspaces(configuration.options.max_batch_tokens);
       partition_ = backend_->configure(configuration.options.partition);
       install_workspaces(std::move(made));
+      for (const Phase phase : {Phase::prefill, Phase::decode}) prepare_decode(phase);
       read_lane_info();
       options_ = configuration.options;
     } catch (const Error& refused) {

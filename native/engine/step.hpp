@@ -56,6 +56,8 @@ struct Step {
   std::vector<SampleRow> sample_rows;        // of one pass over the head; read and written by the lane
   std::vector<SampleResult> sample_results;
 
+  std::uint64_t number = 0;                  // counts up
+  bool plain_decode = false;                 // Lane::decode runs it: others may be issued before it is done
   double start_ms = 0;
   double end_ms = 0;
   bool interrupted = false;

@@ -8,8 +8,10 @@ void StepBuilder::add_decode(const std::shared_ptr<Request>& request, Choice& ch
   const auto row = std::int32_t(step_.token_ids.size());
   const std::size_t segment = step_.segments.size();
   add_segment({.request = request, .sequence = choice.sequence, .choice = &choice,
-               .first = choice.sequence->computed, .tokens = 1});
-  choice.in_flight = true;
+               .first = choice.sequence->computed + choice.steps_in_flight, .tokens = 1});
+  choice.steps_in_flight++;
+  choice.last_step = step_.number;
+  choice.last_row = row;
   want({.row = row, .segment = segment, .sample_for = &choice});
 }
 
@@ -44,10 +46,12 @@ void StepBuilder::want(Output output) {
 
 void StepBuilder::add_segment(Segment segment) {
   Sequence& sequence = *segment.sequence;
-  provide_pages(*segment.request, sequence, segment.tokens);
+  provide_pages(*segment.request, sequence, segment.first, segment.tokens);
   for (std::int64_t i = 0; i < segment.tokens; i++) {
-    step_.token_ids.push_back(sequence.tokens[std::size_t(segment.first + i)]);
-    step_.positions.push_back(std::int32_t(segment.first + i));
+    const auto position = std::size_t(segment.first + i);
+    // A token that the step before is still to draw: the device knows where it will be.
+    step_.token_ids.push_back(position < sequence.tokens.size() ? sequence.tokens[position] : -1 - segment.choice->last_row);
+    step_.positions.push_back(std::int32_t(position));
   }
   step_.row_indptr.push_back(std::int32_t(step_.token_ids.size()));
   const std::int64_t pages = pages_for(segment.first + segment.tokens, page_size_);
@@ -60,21 +64,21 @@ void StepBuilder::add_segment(Segment segment) {
   step_.segments.push_back(std::move(segment));
 }
 
-void StepBuilder::provide_pages(Request& request, Sequence& sequence, std::int64_t tokens) {
+void StepBuilder::provide_pages(Request& request, Sequence& sequence, std::int64_t first_token, std::int64_t tokens) {
   const auto take = [&] {
     request.reserved--;
     return allocator_.take_reserved();
   };
-  const auto first = std::size_t(sequence.computed / page_size_);
+  const auto first = std::size_t(first_token / page_size_);
   if (first < sequence.pages.size() && allocator_.shared(sequence.pages[first])) {
     const std::int32_t from = sequence.pages[first];
     const std::int32_t to = take();
-    const auto used = std::int32_t(sequence.computed % page_size_);
+    const auto used = std::int32_t(first_token % page_size_);
     if (used > 0) step_.copies.push_back({from, to, used});
     step_.release_after.push_back(from);
     sequence.pages[first] = to;
   }
-  const auto needed = std::size_t(pages_for(sequence.computed + tokens, page_size_));
+  const auto needed = std::size_t(pages_for(first_token + tokens, page_size_));
   while (sequence.pages.size() < needed) sequence.pages.push_back(take());
 }
 

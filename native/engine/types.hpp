@@ -161,6 +161,7 @@ struct EngineStats {
 struct EngineInfo {
   std::string device;
   Partition partition = Partition::none;
+  std::vector<std::string> partition_notes;  // why better ones were not to be had
   LaneInfo lanes[kPhases];
   std::size_t weight_bytes = 0;
   std::size_t kv_bytes = 0;

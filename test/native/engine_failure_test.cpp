@@ -20,9 +20,9 @@ TEST("an op that fails ends the requests of its step with the device's error, an
       Harness harness({.schedule = schedule});
       const RequestSpec request = prompt_request(make_prompt(harness.spec(), 40, 2), 10);
       check_outcome(harness.run(request), harness.spec(), request.tokens, *request.generate);
-      harness.lane(prompt_lane(schedule)).fail_next(kind, ErrorCode::device_lost);
+      harness.lane(prompt_lane(schedule)).fail_next(kind, ErrorCode::internal);
       const Outcome failed = harness.run(request);
-      CHECK(failed.error() == ErrorCode::device_lost);
+      CHECK(failed.error() == ErrorCode::internal);
       CHECK(failed.choices.at(0).finish_reason == FinishReason::abort);
       CHECK_EQ(harness.pages().used, 0);
       check_outcome(harness.run(request), harness.spec(), request.tokens, *request.generate);
@@ -55,9 +55,9 @@ TEST("a held sequence is whole after a failed step, also when the copy of a shar
         const auto appended = make_prompt(harness.spec(), 3, 4);
         // Only a page that is shared and partly used is copied.
         if (kind == OpKind::copy_pages && length % 16 == 0) continue;
-        harness.lane(prompt_lane(schedule)).fail_next(kind, ErrorCode::device_lost);
+        harness.lane(prompt_lane(schedule)).fail_next(kind, ErrorCode::internal);
         const Outcome failed = harness.run(held_request(child, appended, 5));
-        CHECK(failed.error() == ErrorCode::device_lost);
+        CHECK(failed.error() == ErrorCode::internal);
         CHECK_EQ(failed.end.sequence, child);
         const RequestSpec next = held_request(child, {}, 20);
         check_outcome(harness.run(next), harness.spec(), joined(prompt, appended), *next.generate);
@@ -72,13 +72,13 @@ TEST("pages of a failed step are free only when the lane has passed what was iss
   Harness harness({.schedule = Schedule::split});
   FakeLane& lane = harness.lane(Phase::prefill);
   lane.hold(OpKind::attention);
-  lane.fail_next(OpKind::sample, ErrorCode::device_lost);
+  lane.fail_next(OpKind::sample, ErrorCode::internal);
   const auto id = harness.submit(prompt_request(make_prompt(harness.spec(), 40, 2), 10));
   lane.wait_until_held();
   CHECK(!harness.sink().ended(id));
   CHECK_EQ(harness.pages().used, 3);
   lane.resume();
-  CHECK(harness.wait(id).error() == ErrorCode::device_lost);
+  CHECK(harness.wait(id).error() == ErrorCode::internal);
   CHECK_EQ(harness.pages().used, 0);
 }
 

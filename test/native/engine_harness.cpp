@@ -108,7 +108,7 @@ Harness::Harness(const Setup& setup) : spec_(make_spec(setup.form)) {
   options_.schedule = setup.schedule;
   options_.max_batch_tokens = setup.max_batch_tokens;
   options_.max_sequences = setup.max_sequences;
-  auto backend = std::make_unique<FakeBackend>(setup.seed, hazards_);
+  auto backend = std::make_unique<FakeBackend>(setup.seed, hazards_, setup.steps_in_flight);
   backend_ = backend.get();
   EngineParts parts;
   parts.backend = std::move(backend);

@@ -73,6 +73,7 @@ struct Setup {
   std::int64_t max_model_len = 512;
   Form form = Form::norms_first;
   std::uint64_t seed = 1;
+  int steps_in_flight = 1;
   std::shared_ptr<const Vocabulary> vocabulary = nullptr;
 };
 

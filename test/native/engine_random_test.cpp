@@ -17,8 +17,9 @@ constexpr std::size_t kMaxLive = 24;
 
 class RandomUser {
  public:
-  explicit RandomUser(std::uint32_t seed)
-      : harness_({.max_batch_tokens = 24, .max_sequences = 16, .pages = kPages, .max_model_len = kMaxModelLen, .seed = seed}),
+  RandomUser(std::uint32_t seed, int steps_in_flight)
+      : harness_({.max_batch_tokens = 24, .max_sequences = 16, .pages = kPages, .max_model_len = kMaxModelLen, .seed = seed,
+                  .steps_in_flight = steps_in_flight}),
         chance_(seed) {}
 
   void act() {
@@ -212,9 +213,11 @@ class RandomUser {
 
 TEST("random calls in their thousands: tokens are the reference's and every page comes back") {
   for (const std::uint32_t seed : {1u, 20251u, 777u}) {
-    RandomUser user(seed);
-    for (int i = 0; i < 1200; i++) user.act();
-    user.finish();
+    for (const int steps_in_flight : {1, 3}) {
+      RandomUser user(seed, steps_in_flight);
+      for (int i = 0; i < 1200; i++) user.act();
+      user.finish();
+    }
   }
 }
 

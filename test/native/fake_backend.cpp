@@ -123,6 +123,14 @@ void FakeLane::end_step() {
   in_step_ = false;
 }
 
+void FakeLane::decode(const DecodeStep& step) {
+  {
+    const std::lock_guard lock(mutex_);
+    most_steps_in_flight_ = std::max(most_steps_in_flight_, ++steps_in_flight_);
+  }
+  Lane::decode(step);
+}
+
 void FakeLane::yield_point() {
   std::unique_lock lock(mutex_);
   if (!hold_issue_) return;
@@ -215,6 +223,8 @@ void FakeLane::wait(const std::shared_ptr<Event>& event) {
 void FakeLane::synchronize(const Event& event) {
   const auto& mine = static_cast<const FakeEvent&>(event);
   mine.lane_.await(mine.number_);
+  const std::lock_guard lock(mutex_);
+  if (steps_in_flight_ > 0) steps_in_flight_--;
 }
 
 // ---- for tests -------------------------------------------------------------------------------
@@ -259,8 +269,8 @@ void FakeLane::fail_next(OpKind kind, ErrorCode code) {
 
 // ---- backend ---------------------------------------------------------------------------------
 
-FakeBackend::FakeBackend(std::uint64_t seed, std::shared_ptr<HazardLog> hazards)
-    : hazards_(std::move(hazards)), buffers_(std::make_shared<BufferRegistry>()) {
+FakeBackend::FakeBackend(std::uint64_t seed, std::shared_ptr<HazardLog> hazards, int steps_in_flight)
+    : hazards_(std::move(hazards)), buffers_(std::make_shared<BufferRegistry>()), steps_in_flight_(steps_in_flight) {
   for (const Phase phase : {Phase::prefill, Phase::decode}) {
     lanes_[std::size_t(phase)] = std::make_unique<FakeLane>(phase, seed, hazards_, buffers_);
   }

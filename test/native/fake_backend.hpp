@@ -134,11 +134,12 @@ class FakeLane final : public Lane, private Ops {
   [[nodiscard]] Ops& ops() override { return *this; }
   void begin_step() override;
   void end_step() override;
+  void decode(const DecodeStep& step) override;
   void yield_point() override;
   [[nodiscard]] std::shared_ptr<Event> record() override;
   void wait(const std::shared_ptr<Event>& event) override;
   void synchronize(const Event& event) override;
-  [[nodiscard]] LaneInfo info() const override { return {1, 0.5}; }
+  [[nodiscard]] LaneInfo info() const override { return {.cores = 1, .share = 0.5}; }
 
   // ---- for tests -----------------------------------------------------------------------------
   // Ops of this kind and all after them stay undone until resume(): a step in flight for as long as a test likes.
@@ -149,6 +150,11 @@ class FakeLane final : public Lane, private Ops {
   void hold_issue();
   void wait_until_issue_held();
   void resume_issue();
+  // Of decode() steps.
+  [[nodiscard]] int most_steps_in_flight() const {
+    const std::lock_guard lock(mutex_);
+    return most_steps_in_flight_;
+  }
   // The next op of this kind throws where it is issued.
   void fail_next(OpKind kind, ErrorCode code);
   [[nodiscard]] bool busy() const {
@@ -207,19 +213,22 @@ class FakeLane final : public Lane, private Ops {
   bool issue_held_ = false;
   std::optional<std::pair<OpKind, ErrorCode>> failure_;
   bool in_step_ = false;
+  int steps_in_flight_ = 0;
+  int most_steps_in_flight_ = 0;
   std::thread::id step_thread_;
   std::minstd_rand chance_;
 
   // The executor's own.
   VectorClock clock_{};
   SampleScratch scratch_;
+  std::vector<std::int32_t> drawn_;  // by the last sample op
 
   std::thread thread_;  // last: the rest is there when it starts
 };
 
 class FakeBackend final : public Backend {
  public:
-  FakeBackend(std::uint64_t seed, std::shared_ptr<HazardLog> hazards);
+  FakeBackend(std::uint64_t seed, std::shared_ptr<HazardLog> hazards, int steps_in_flight = 1);
 
   [[nodiscard]] std::string name() const override { return "fake"; }
   [[nodiscard]] DType activation_dtype() const override { return DType::f32; }
@@ -229,6 +238,7 @@ class FakeBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<KvPool> make_kv_pool(const KvShape& shape) override;
   [[nodiscard]] FakeLane& lane(Phase phase) override { return *lanes_[std::size_t(phase)]; }
   Partition configure(const PartitionRequest& request) override;
+  [[nodiscard]] int steps_in_flight() const override { return steps_in_flight_; }
 
   // Bytes of buffers that may be alive at once.
   void limit_memory(std::size_t bytes) { memory_limit_ = bytes; }
@@ -240,6 +250,7 @@ class FakeBackend final : public Backend {
   std::shared_ptr<BufferRegistry> buffers_;
   std::atomic<std::size_t> memory_limit_{~std::size_t(0)};
   std::atomic<bool> refuse_configure_{false};
+  const int steps_in_flight_;
   std::uint64_t last_id_ = 1 << 20;  // apart from fake_model's
   std::array<std::unique_ptr<FakeLane>, kPhases> lanes_;
 };

@@ -70,7 +70,10 @@ void FakeLane::embed(const StepInput& in, const Matrix& tokens, const Matrix* po
   issue(OpKind::embed, [=, this, &table] {
     check(out);
     for (std::int64_t r = 0; r < out.rows; r++) {
-      std::uint64_t hash = mix(table.id(), std::uint64_t(in.token_ids[std::size_t(r)]));
+      std::int32_t token = in.token_ids[std::size_t(r)];
+      if (token < 0 && std::size_t(-1 - token) >= drawn_.size()) hazard("a step takes a token that the step before did not draw");
+      else if (token < 0) token = drawn_[std::size_t(-1 - token)];
+      std::uint64_t hash = mix(table.id(), std::uint64_t(token));
       if (places) hash = mix(hash, mix(places->id(), std::uint64_t(in.positions[std::size_t(r)] + position_offset)));
       put(out, r, hash);
     }
@@ -222,6 +225,7 @@ void FakeLane::copy_pages(KvPool& kv, std::span<const PageCopy> copies) {
 void FakeLane::sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) {
   issue(OpKind::sample, [=, this] {
     check(logits);
+    drawn_.assign(rows.size(), -1);
     for (std::size_t i = 0; i < rows.size(); i++) {
       const SampleRow& row = rows[i];
       const std::span<float> values(reinterpret_cast<float*>(row_at(logits, row.row)), std::size_t(logits.cols));
@@ -229,6 +233,7 @@ void FakeLane::sample(Tensor logits, std::span<const SampleRow> rows, std::span<
       result.token = row.sample ? sample_row(values, row.params, row.counts, row.bias, row.forbidden, row.seed, row.choice,
                                              row.position, scratch_)
                                 : row.target;
+      drawn_[i] = result.token;
       if (row.top_logprobs < 0) continue;
       const LogNormalizer normalizer = log_normalizer(values);
       result.logprob = log_softmax_at(values, result.token, normalizer);
