@@ -1,17 +1,23 @@
 // How the lanes of a loaded model share the device: what was asked for, what was obtained, and changes of it.
 import type { EngineClient } from "./client.js";
 import { messageOf } from "./errors.js";
-import { checkConfigureOptions, nativeEngineOptions, resolveSchedule, type EngineSettings } from "./load-options.js";
+import type { ChosenDevice } from "./devices.js";
+import {
+  checkConfigureOptions,
+  nativeEngineOptions,
+  resolveSchedule,
+  type EngineGround,
+  type EngineSettings,
+} from "./load-options.js";
 import type { Log } from "./log.js";
-import type { NativeInfo } from "./native.js";
-import type { ModelDevice, ScheduleInUse } from "./types.js";
+import type { NativeInfo, NativeLane } from "./native.js";
+import type { LaneInfo, ModelDevice, ScheduleInUse } from "./types.js";
 
 export interface ConfigurationParts {
   client: EngineClient;
   settings: EngineSettings;
-  maxSequences: number;
-  threads: number;
-  deviceWhy: string;
+  ground: EngineGround;
+  device: ChosenDevice;
   log: Log;
 }
 
@@ -28,16 +34,16 @@ export class Configuration {
   }
 
   get schedule(): ScheduleInUse {
-    return resolveSchedule(this.#settings, this.#parts.threads);
+    return resolveSchedule(this.#settings, this.#parts.ground);
   }
 
   change(options: unknown): Promise<void> {
     // Bad options are refused at once, whatever still waits.
-    checkConfigureOptions(options, this.#settings);
+    nativeEngineOptions(checkConfigureOptions(options, this.#settings), this.#parts.ground);
     const turn = this.#tail.then(async () => {
-      const { client, maxSequences, threads, log } = this.#parts;
+      const { client, ground, log } = this.#parts;
       const settings = checkConfigureOptions(options, this.#settings);
-      await client.configure(nativeEngineOptions(settings, maxSequences, threads));
+      await client.configure(nativeEngineOptions(settings, ground));
       this.#settings = settings;
       log("debug", () => `schedule ${this.schedule.used}: ${this.schedule.why}`);
     });
@@ -46,9 +52,19 @@ export class Configuration {
   }
 
   device(): ModelDevice {
-    const { client, deviceWhy } = this.#parts;
-    const { device, isa, partition, lanes, memory } = this.#last ?? client.info();
-    return { id: "cpu", name: device, isa, partition, lanes, memory, why: deviceWhy };
+    const { client, device: chosen } = this.#parts;
+    const { device, isa, partition, partitionNotes, lanes, memory } = this.#last ?? client.info();
+    const { prefill, decode } = lanes;
+    return {
+      id: chosen.id,
+      name: device,
+      isa: chosen.kind === "cpu" ? isa : chosen.native.arch,
+      partition,
+      partitionNotes,
+      lanes: { prefill: laneInfo(prefill, chosen.kind), decode: laneInfo(decode, chosen.kind) },
+      memory,
+      why: chosen.why,
+    };
   }
 
   /** A disposed model still says what it ran on. */
@@ -61,4 +77,8 @@ export class Configuration {
       log("warn", () => `the device said nothing before it was disposed: ${messageOf(error)}`);
     }
   }
+}
+
+function laneInfo({ cores, sms, share }: NativeLane, device: ChosenDevice["kind"]): LaneInfo {
+  return device === "cpu" ? { cores, share } : { sms, share };
 }

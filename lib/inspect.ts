@@ -7,16 +7,20 @@ import type { LoadOptions, ModelReport } from "./types.js";
  * Rejects as `loadModel` does.
  */
 export async function inspectModel(source: string, options: LoadOptions = {}): Promise<ModelReport> {
-  const { device, settings, folder, threads, plan, config } = await prepare(source, options);
-  const { name, cores, isa, memoryBytes } = device;
+  const { device, settings, folder, ground, plan, config } = await prepare(source, options);
+  const { id, why } = device;
+  const { name, memoryBytes } = device.native;
   return {
     source: folder.folder,
     config,
     storedDtype: folder.storedDtype,
     files: folder.files.map((file) => ({ name: file.name, bytes: file.bytes })),
     tokenizer: folder.tokenizer !== undefined,
-    device: { id: "cpu", name, cores, isa, memoryBytes, threads, why: settings.deviceWhy },
-    schedule: resolveSchedule(settings, threads),
+    device:
+      device.kind === "cpu"
+        ? { id, name, memoryBytes, why, isa: device.native.isa, cores: device.native.cores, threads: ground.threads }
+        : { id, name, memoryBytes, why, isa: device.native.arch, sms: device.native.sms },
+    schedule: resolveSchedule(settings, ground),
     memory: plan,
   };
 }

@@ -1,5 +1,5 @@
 // LoadOptions and ConfigureOptions checked, and the simple rule behind schedule "auto".
-import { cudaReason } from "./devices.js";
+import { checkDevice, type ChosenDevice, type DeviceChoice } from "./devices.js";
 import { SplitwiserError } from "./errors.js";
 import type { NativeEngineOptions, NativePartition } from "./native.js";
 import type {
@@ -54,15 +54,14 @@ const types = ["auto", "f32", "f16", "bf16"] as const;
 /** What `configure` can change. */
 export interface EngineSettings {
   schedule: ScheduleOption;
-  partition: "auto" | NativePartition;
+  partition: PartitionOption;
   prefillShare: number | undefined;
   maxTokenGapMs: number;
   maxBatchTokens: number;
 }
 
 export interface LoadSettings extends EngineSettings {
-  /** Why the CPU. */
-  deviceWhy: string;
+  device: DeviceChoice;
   dtype: StorageOption;
   kvCacheType: CacheType;
   maxSequences: number;
@@ -91,7 +90,7 @@ export function checkLoadOptions(options: unknown): LoadSettings {
   const fields = checkFields("load options", options, loadNames);
   return {
     ...engineSettings(fields, defaultEngine),
-    deviceWhy: checkDevice(fields["device"]),
+    device: checkDevice(fields["device"]),
     dtype: optional(fields["dtype"], (value) => checkWord("dtype", value, types)) ?? "auto",
     kvCacheType: optional(fields["kvCacheType"], (value) => checkWord("kvCacheType", value, types)) ?? "auto",
     maxSequences: integer(fields, "maxSequences", 65536) ?? 64,
@@ -108,7 +107,7 @@ export function checkLoadOptions(options: unknown): LoadSettings {
 function engineSettings(fields: Fields, current: EngineSettings): EngineSettings {
   return {
     schedule: optional(fields["schedule"], (value) => checkWord("schedule", value, schedules)) ?? current.schedule,
-    partition: optional(fields["partition"], checkPartition) ?? current.partition,
+    partition: optional(fields["partition"], (value) => checkWord("partition", value, partitions)) ?? current.partition,
     prefillShare:
       optional(fields["prefillShare"], (value) => checkNumber("prefillShare", value, { above: 0, below: 1 })) ??
       current.prefillShare,
@@ -132,64 +131,65 @@ function checkPageSize(value: unknown): number {
   return value;
 }
 
-function checkPartition(value: unknown): "auto" | NativePartition {
-  const word: PartitionOption = checkWord("partition", value, partitions);
-  switch (word) {
+/** What divides the device that was chosen. Throws `DEVICE_UNAVAILABLE` for a partition of the other kind of device. */
+function partitionFor(partition: PartitionOption, device: ChosenDevice["kind"]): NativePartition | null {
+  switch (partition) {
     case "auto":
+      return null;
     case "none":
+      return partition;
     case "cores":
-      return word;
+      if (device === "cpu") return partition;
+      throw new SplitwiserError(
+        "DEVICE_UNAVAILABLE",
+        'partition: "cores" divides a CPU, and the model runs on a CUDA device: use "green-context", "mps", "cta-quota", "priority", "none" or "auto"',
+      );
     case "priority":
     case "cta-quota":
     case "green-context":
     case "mps":
+      if (device === "cuda") return partition;
       throw new SplitwiserError(
         "DEVICE_UNAVAILABLE",
-        `partition: "${word}" divides a CUDA device, and the model runs on the CPU: use "cores", "none" or "auto"`,
+        `partition: "${partition}" divides a CUDA device, and the model runs on the CPU: use "cores", "none" or "auto"`,
       );
     default:
-      return word satisfies never;
+      return partition satisfies never;
   }
 }
 
-function checkDevice(value: unknown): string {
-  if (value === undefined || value === "auto") return '"auto": the CPU is the only device that this version computes on';
-  if (value === "cpu") return '"cpu" was asked for';
-  if (typeof value === "string" && /^cuda(:\d+)?$/.test(value)) {
-    throw new SplitwiserError("DEVICE_UNAVAILABLE", `device: "${value}" is not available: ${cudaReason}`);
-  }
-  if (typeof value === "string" && /^virtual(:.+)?$/.test(value)) {
-    throw new SplitwiserError(
-      "DEVICE_UNAVAILABLE",
-      `device: "${value}" is not available: this version has no virtual device yet: use "cpu" or "auto"`,
-    );
-  }
-  throw invalidOption("device", '"auto", "cpu", "cuda", "cuda:N" or "virtual"', value);
+/** What the engine's options depend on besides the settings. */
+export interface EngineGround {
+  device: ChosenDevice["kind"];
+  /** Of the CPU. */
+  threads: number;
+  maxSequences: number;
 }
 
-/** Until the engine has a performance model: two lanes where they can have cores of their own and gaps between tokens matter. */
-export function resolveSchedule(settings: EngineSettings, threads: number): ScheduleInUse {
+/** Until the engine has a performance model: two lanes where both can run at once and gaps between tokens matter. */
+export function resolveSchedule(settings: EngineSettings, { device, threads }: EngineGround): ScheduleInUse {
   const { schedule, maxTokenGapMs } = settings;
   if (schedule !== "auto") return { asked: schedule, used: schedule, why: `"${schedule}" was asked for` };
-  if (threads < 2) {
+  if (device === "cpu" && threads < 2) {
     return { asked: "auto", used: "chunked", why: "one thread: two lanes could not have cores of their own" };
   }
   if (maxTokenGapMs === Infinity) {
     return { asked: "auto", used: "chunked", why: "maxTokenGapMs is Infinity: only throughput matters" };
   }
+  const lanes = device === "cpu" ? `${threads} threads` : "two streams";
   return {
     asked: "auto",
     used: "split",
-    why: `${threads} threads and maxTokenGapMs ${maxTokenGapMs}: two lanes keep prompts from stopping running requests`,
+    why: `${lanes} and maxTokenGapMs ${maxTokenGapMs}: two lanes keep prompts from stopping running requests`,
   };
 }
 
-export function nativeEngineOptions(settings: EngineSettings, maxSequences: number, threads: number): NativeEngineOptions {
+export function nativeEngineOptions(settings: EngineSettings, ground: EngineGround): NativeEngineOptions {
   return {
-    schedule: resolveSchedule(settings, threads).used,
-    partition: settings.partition === "auto" ? null : settings.partition,
+    schedule: resolveSchedule(settings, ground).used,
+    partition: partitionFor(settings.partition, ground.device),
     prefillShare: settings.prefillShare ?? null,
-    maxSequences,
+    maxSequences: ground.maxSequences,
     maxBatchTokens: settings.maxBatchTokens,
   };
 }

@@ -4,7 +4,6 @@ import { EngineClient } from "./client.js";
 import { Configuration } from "./configuration.js";
 import { abortedError, toSplitwiserError } from "./errors.js";
 import { EventHub } from "./events.js";
-import { nativeEngineOptions } from "./load-options.js";
 import { Model } from "./model.js";
 import type { NativeEngine, NativeLoad } from "./native.js";
 import { prepare, type Prepared } from "./prepare.js";
@@ -20,12 +19,13 @@ import type { LoadOptions } from "./types.js";
  */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<Model> {
   const prepared = await prepare(source, options);
-  const { settings, folder, threads, plan, config, log } = prepared;
+  const { device, settings, folder, ground, plan, config, log } = prepared;
   const tokenizer =
     folder.tokenizer === undefined
       ? missingTokenizer(folder.folder)
       : await loadTokenizer(folder.tokenizer, join(folder.folder, "tokenizer.json"));
   const load: NativeLoad = {
+    cuda: device.kind === "cuda" ? device.native.ordinal : null,
     model: folder.model,
     files: folder.files.map((file) => file.path),
     tensors: folder.tensors,
@@ -34,13 +34,13 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
     pageSize: plan.pageSize,
     kvPages: plan.pages,
     maxModelLen: plan.maxModelLen,
-    threads,
+    threads: ground.threads,
     vocabulary: tokenizer.vocabulary(folder.model.vocab),
-    engine: nativeEngineOptions(settings, settings.maxSequences, threads),
+    engine: prepared.engine,
   };
   const hub = new EventHub();
   const client = new EngineClient(await startEngine(prepared, load, hub), hub);
-  log("debug", () => `loaded ${folder.folder} with ${threads} threads`);
+  log("debug", () => `loaded ${folder.folder} on ${device.id}`);
   return new Model({
     context: {
       client,
@@ -53,14 +53,7 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
         maxModelLen: plan.maxModelLen,
       },
     },
-    configuration: new Configuration({
-      client,
-      settings,
-      maxSequences: settings.maxSequences,
-      threads,
-      deviceWhy: settings.deviceWhy,
-      log,
-    }),
+    configuration: new Configuration({ client, settings, ground, device, log }),
     config,
     tokenizer,
   });

@@ -54,7 +54,7 @@ export interface NativeVocabulary {
 }
 
 export type NativeSchedule = "sequential" | "chunked" | "split";
-export type NativePartition = "none" | "cores";
+export type NativePartition = "none" | "cores" | "priority" | "cta-quota" | "mps" | "green-context";
 
 export interface NativeEngineOptions {
   schedule: NativeSchedule;
@@ -67,6 +67,8 @@ export interface NativeEngineOptions {
 }
 
 export interface NativeLoad {
+  /** Ordinal of a CUDA device; null: the CPU. */
+  cuda: number | null;
   model: NativeModel;
   files: string[];
   tensors: NativeTensor[];
@@ -76,6 +78,7 @@ export interface NativeLoad {
   pageSize: number;
   kvPages: number;
   maxModelLen: number;
+  /** Of the CPU; a CUDA device does not use them. */
   threads: number;
   vocabulary: NativeVocabulary | null;
   engine: NativeEngineOptions;
@@ -176,7 +179,10 @@ export type NativeEvent =
     };
 
 export interface NativeLane {
+  /** 0 on a CUDA device. */
   cores: number;
+  /** 0 on a CPU. */
+  sms: number;
   share: number;
 }
 
@@ -184,6 +190,8 @@ export interface NativeInfo {
   device: string;
   isa: string;
   partition: NativePartition;
+  /** Why better partitions were not to be had, best first. */
+  partitionNotes: string[];
   lanes: { prefill: NativeLane; decode: NativeLane };
   /** Bytes held: weights, KV pool, workspaces of both lanes. */
   memory: { weights: number; kv: number; activations: number };
@@ -243,8 +251,25 @@ export interface NativeDevice {
   availableBytes: number;
 }
 
+export interface NativeCudaDevice {
+  ordinal: number;
+  /** "" where it can be used. */
+  reason: string;
+  name: string;
+  /** As in "sm_90". */
+  arch: string;
+  sms: number;
+  memoryBytes: number;
+  /** Free on the device now. */
+  availableBytes: number;
+  /** As in "13.0". */
+  driver: string;
+}
+
 export interface NativeAddon {
   cpu(): NativeDevice;
+  /** At least one: where there is no driver, no device or no kernel in the addon, cuda:0 says so. Never throws. */
+  cuda(): NativeCudaDevice[];
   /**
    * Starts loading on another thread. `onProgress` is called with bytes done and in all; `onEvents` with batches of events as long as
    * the engine lives (it must not reference the engine, or the engine is never collected).

@@ -3,22 +3,24 @@ import { basename } from "node:path";
 
 import { loadAddon } from "./addon.js";
 import { abortedError, throwIfAborted } from "./errors.js";
-import { checkLoadOptions, type LoadSettings } from "./load-options.js";
+import { chooseDevice, type ChosenDevice } from "./devices.js";
+import { checkLoadOptions, nativeEngineOptions, type EngineGround, type LoadSettings } from "./load-options.js";
 import { makeLog, type Log } from "./log.js";
 import { locateFolder, readModelFolder, type ModelFolder } from "./model/folder.js";
 import { planMemory } from "./model/plan.js";
-import type { NativeAddon, NativeDevice, NativeDType } from "./native.js";
+import type { NativeAddon, NativeDType, NativeEngineOptions } from "./native.js";
 import type { MemoryPlan, ModelConfig } from "./types.js";
 
 export interface Prepared {
   addon: NativeAddon;
-  device: NativeDevice;
+  device: ChosenDevice;
   settings: LoadSettings;
   log: Log;
   folder: ModelFolder;
   storage: NativeDType;
   kvType: NativeDType;
-  threads: number;
+  ground: EngineGround;
+  engine: NativeEngineOptions;
   plan: MemoryPlan;
   config: ModelConfig;
 }
@@ -30,7 +32,10 @@ export async function prepare(source: unknown, options: unknown): Promise<Prepar
   const log = makeLog(settings.onLog);
   const path = await locateFolder(source);
   const addon = loadAddon();
-  const device = addon.cpu();
+  const device = chooseDevice(settings.device, addon);
+  const threads = settings.threads ?? (device.kind === "cpu" ? Math.max(1, device.native.cores) : 1);
+  const ground = { device: device.kind, threads, maxSequences: settings.maxSequences };
+  const engine = nativeEngineOptions(settings, ground);
   const folder = await readModelFolder(path, {
     signal,
     onFile(done, total) {
@@ -45,8 +50,8 @@ export async function prepare(source: unknown, options: unknown): Promise<Prepar
   const storage = settings.dtype === "auto" ? folder.storedDtype : settings.dtype;
   // A 16-bit model keeps 16-bit keys and values of its own kind.
   const kvType = settings.kvCacheType === "auto" ? storage : settings.kvCacheType;
-  const threads = settings.threads ?? Math.max(1, device.cores);
   const plan = planMemory({
+    device: device.kind,
     model,
     tensors: folder.family.tensors(model),
     storage,
@@ -56,13 +61,13 @@ export async function prepare(source: unknown, options: unknown): Promise<Prepar
     maxBatchTokens: settings.maxBatchTokens,
     maxModelLen: settings.maxModelLen,
     kvCacheBytes: settings.kvCacheBytes,
-    availableBytes: device.availableBytes,
+    availableBytes: device.native.availableBytes,
   });
   if (settings.maxModelLen === undefined && plan.maxModelLen < model.maxPositions) {
     log("warn", () => `maxModelLen is lowered from ${model.maxPositions} to ${plan.maxModelLen}: the KV cache holds no more`);
   }
   log("info", () => `${basename(path)}: ${plan.pages} pages of ${plan.pageSize} tokens, ${plan.totalBytes} bytes in all`);
-  return { addon, device, settings, log, folder, storage, kvType, threads, plan, config: configOf(folder, plan, storage, kvType) };
+  return { addon, device, settings, log, folder, storage, kvType, ground, engine, plan, config: configOf(folder, plan, storage, kvType) };
 }
 
 function configOf(folder: ModelFolder, plan: MemoryPlan, dtype: NativeDType, kvCacheType: NativeDType): ModelConfig {

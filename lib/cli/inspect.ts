@@ -47,7 +47,7 @@ function reportText({ source, config, storedDtype, files, tokenizer, device, sch
     ]),
     section("Device", [
       ["device", `${device.id}: ${device.name}`],
-      ["compute", `${device.threads} of ${device.cores} cores, ${device.isa}`],
+      ["compute", device.sms === undefined ? `${device.threads} of ${device.cores} cores, ${device.isa}` : `${device.sms} SMs, ${device.isa}`],
       ["why", device.why],
       ["schedule", `${schedule.used}: ${schedule.why}`],
     ]),

@@ -2,7 +2,7 @@
 
 import { inspect } from "node:util";
 import { devices, type Model } from "../index.js";
-import type { Completion, GenerateOptions, Prompt, TimelineOptions } from "../types.js";
+import type { Completion, DeviceInfo, GenerateOptions, Prompt, TimelineOptions } from "../types.js";
 import { arms as allArms, findDifference, runArms, type Arm } from "../workload/arms.js";
 import { summarizeArm, type ArmSummary } from "../workload/summary.js";
 import { armTable } from "./experiment-report.js";
@@ -103,11 +103,15 @@ function devicesText(list: ReturnType<typeof devices>, colors: Colors): string {
     [{ head: "device", align: "left" }, { head: "there", align: "left" }, { head: "what", align: "left" }],
     list.map((device) =>
       device.available
-        ? [device.id, colors.green("yes"), `${device.name}, ${device.cores} cores, ${device.isa}, ${bytesText(device.memoryBytes)}`]
+        ? [device.id, colors.green("yes"), `${device.name}, ${computeText(device)}, ${bytesText(device.memoryBytes)}`]
         : [device.id, colors.red("no"), device.reason],
     ),
     colors,
   );
+}
+
+function computeText(device: Extract<DeviceInfo, { available: true }>): string {
+  return device.id === "cpu" ? `${device.cores} cores, ${device.isa}` : `${device.sms} SMs, ${device.arch}, driver ${device.driver}`;
 }
 
 function statsText(stats: ReturnType<Model["stats"]>, model: Model, colors: Colors): string {

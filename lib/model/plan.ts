@@ -12,6 +12,7 @@ const floatBytes = 4;
 const maxLogitRows = 64;
 
 export interface PlanInput {
+  device: "cpu" | "cuda";
   model: NativeModel;
   tensors: readonly TensorSpec[];
   storage: NativeDType;
@@ -46,7 +47,7 @@ export function planMemory(input: PlanInput): MemoryPlan {
         `${mib(availableBytes)}: ${smaller}a lower maxBatchTokens shrinks the workspaces, or give the process more memory`,
     );
   }
-  const pageBytes = 2 * model.layers * model.kvHeads * model.headDim * pageSize * bytesOf(input.kvType);
+  const pageBytes = 2 * model.layers * model.kvHeads * cachedHeadDim(input) * pageSize * bytesOf(input.kvType);
   const pages = pagesOf(input, left, pageBytes);
   const held = pages * pageSize;
   if (input.maxModelLen !== undefined && held < input.maxModelLen) {
@@ -77,13 +78,20 @@ function weightBytesOf({ tensors, storage }: PlanInput): number {
   return tensors.reduce((sum, { shape }) => sum + elements(shape) * (shape.length === 2 ? bytesOf(storage) : floatBytes), 0);
 }
 
-/** Float32 rows of a step: stream, normed, q|k|v, attended, expanded, embedded; and logits of the rows that are sampled. */
-function activationBytesOf({ model, maxBatchTokens }: PlanInput): number {
+/** Keys and values of a head are padded to the width of a kernel on CUDA (kernels/attention.hpp). */
+function cachedHeadDim({ device, model }: PlanInput): number {
+  if (device === "cpu") return model.headDim;
+  return [64, 80, 96, 128, 256].find((width) => model.headDim <= width) ?? model.headDim;
+}
+
+/** Rows of a step, float32 on the CPU, in the weights' type on CUDA: stream, normed, q|k|v, attended, expanded, embedded; and logits of the rows that are sampled. */
+function activationBytesOf({ device, model, storage, maxBatchTokens }: PlanInput): number {
   const attention = model.heads * model.headDim;
   const qkv = (model.heads + 2 * model.kvHeads) * model.headDim;
   const row = 2 * model.hidden + qkv + attention + model.ffn + model.embedDim;
   const logitRows = Math.min(maxBatchTokens, maxLogitRows);
-  return lanes * floatBytes * (maxBatchTokens * row + logitRows * model.vocab);
+  const rowBytes = row * (device === "cpu" ? floatBytes : bytesOf(storage));
+  return lanes * (maxBatchTokens * rowBytes + logitRows * model.vocab * floatBytes);
 }
 
 function pagesOf(input: PlanInput, left: number, pageBytes: number): number {
@@ -101,10 +109,11 @@ function pagesOf(input: PlanInput, left: number, pageBytes: number): number {
     return Math.floor(kvCacheBytes / pageBytes);
   }
   const useful = maxSequences * Math.ceil((input.maxModelLen ?? model.maxPositions) / pageSize);
-  const pages = Math.min(Math.floor(left / 2 / pageBytes), useful);
+  const given = left * (input.device === "cpu" ? 0.5 : 0.9);
+  const pages = Math.min(Math.floor(given / pageBytes), useful);
   if (pages < 1) {
     throw outOfMemory(
-      `the KV cache takes half of what weights and workspaces leave, ${mib(left / 2)}, and one page of ${pageSize} tokens takes ` +
+      `the KV cache may take ${mib(given)} of what weights and workspaces leave, and one page of ${pageSize} tokens takes ` +
         `${mib(pageBytes)}: set kvCacheBytes, lower pageSize, or give the process more memory`,
     );
   }

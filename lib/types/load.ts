@@ -2,7 +2,7 @@
 
 /**
  * Where to compute. "auto" takes the best device that is there and says why in `model.device.why`; a device named here is
- * never replaced by another. This version computes on the CPU.
+ * never replaced by another.
  */
 export type DeviceOption = "auto" | "cpu" | "cuda" | `cuda:${number}` | "virtual" | `virtual:${string}`;
 
@@ -15,11 +15,14 @@ export type CacheType = "auto" | "f32" | "f16" | "bf16";
 /**
  * How the two phases share the device. "sequential": a prompt alone, then its tokens with the others', never both at once;
  * "chunked": prompts in chunks, mixed into the steps that generate; "split": prompts and generation at the same time on two lanes;
- * "auto": "split" when there are at least two threads and `maxTokenGapMs` is finite, else "chunked".
+ * "auto": "split" when there are at least two threads or a CUDA device, and `maxTokenGapMs` is finite, else "chunked".
  */
 export type ScheduleOption = "sequential" | "chunked" | "split" | "auto";
 
-/** How two lanes share the device. On a CPU: "cores" (disjoint cores) or "none" (all cores, in turns); the rest needs a CUDA device. */
+/**
+ * How two lanes share the device. On a CPU: "cores" (disjoint cores) or "none" (all cores, in turns). On a CUDA device: "green-context"
+ * or "mps" (disjoint or bounded multiprocessors), "cta-quota" (bounded blocks), "priority" (decode first) or "none".
+ */
 export type PartitionOption = "none" | "priority" | "cta-quota" | "green-context" | "mps" | "cores" | "auto";
 
 export type LogLevel = "error" | "warn" | "info" | "debug";
@@ -90,11 +93,11 @@ export interface LoadOptions extends ConfigureOptions {
   /** Tokens of one page of the KV cache. Throws `INVALID_OPTION` unless a multiple of 16 up to 1024. Default: 16. */
   pageSize?: number;
   /**
-   * Bytes of the KV cache. Throws `OUT_OF_MEMORY` when they are not there or hold no page. Default: half of what weights and
-   * activations leave of the memory that this process may use, at most what `maxSequences` sequences of `maxModelLen` tokens need.
+   * Bytes of the KV cache. Throws `OUT_OF_MEMORY` when they are not there or hold no page. Default: of what weights and activations
+   * leave, half on a CPU (of the memory that this process may use) and 0.9 on a CUDA device, at most what `maxSequences` sequences of `maxModelLen` tokens need.
    */
   kvCacheBytes?: number;
-  /** Threads that compute. Throws `INVALID_OPTION` unless an integer of 1 to 1024. Default: the physical cores that this process may use. */
+  /** Threads that compute on the CPU; a CUDA device does not use them. Throws `INVALID_OPTION` unless an integer of 1 to 1024. Default: the physical cores that this process may use. */
   threads?: number;
   /** Called while loading. What it throws aborts the load with that error as `cause` (`ABORTED`). Default: none. */
   onProgress?: (progress: Progress) => void;

@@ -14,6 +14,18 @@ export type DeviceInfo =
       memoryBytes: number;
     }
   | {
+      id: `cuda:${number}`;
+      available: true;
+      name: string;
+      /** Architecture, as in "sm_90". */
+      arch: string;
+      /** Streaming multiprocessors. */
+      sms: number;
+      memoryBytes: number;
+      /** CUDA version of the driver, as in "13.0". */
+      driver: string;
+    }
+  | {
       id: "cpu" | `cuda:${number}`;
       available: false;
       /** Why not, and what to do. */
@@ -46,8 +58,10 @@ export interface ModelConfig {
 }
 
 export interface LaneInfo {
-  /** Cores of its own; 0: it shares with the other lane. */
-  cores: number;
+  /** On a CPU: cores of its own; 0: it shares with the other lane. */
+  cores?: number;
+  /** On a CUDA device: multiprocessors that it may use beside the other lane, as read back. */
+  sms?: number;
   /** Share of the device, 0 to 1, as obtained. */
   share: number;
 }
@@ -55,10 +69,12 @@ export interface LaneInfo {
 export interface ModelDevice {
   id: string;
   name: string;
-  /** Instruction set in use. */
+  /** Instruction set in use; architecture of a CUDA device, as in "sm_90". */
   isa: string;
   /** How lanes share the device, as obtained. */
   partition: Exclude<PartitionOption, "auto">;
+  /** Why better partitions were not to be had, best first. */
+  partitionNotes: string[];
   lanes: { prefill: LaneInfo; decode: LaneInfo };
   /** Bytes held. */
   memory: { weights: number; kv: number; activations: number };
@@ -141,7 +157,17 @@ export interface ModelReport {
   storedDtype: "f32" | "f16" | "bf16";
   files: { name: string; bytes: number }[];
   tokenizer: boolean;
-  device: { id: string; name: string; cores: number; isa: string; memoryBytes: number; threads: number; why: string };
+  /** `cores` and `threads` of a CPU, `sms` of a CUDA device. */
+  device: {
+    id: string;
+    name: string;
+    isa: string;
+    memoryBytes: number;
+    why: string;
+    cores?: number;
+    threads?: number;
+    sms?: number;
+  };
   schedule: ScheduleInUse;
   memory: MemoryPlan;
 }

@@ -7,6 +7,7 @@
 #include "addon/load_spec.hpp"
 #include "addon/napi.hpp"
 #include "backend/cpu/cpu_backend.hpp"
+#include "backend/cuda/cuda_backend.hpp"
 #include "engine/types.hpp"
 
 namespace splitwiser::addon {
@@ -27,6 +28,7 @@ namespace splitwiser::addon {
 
 // write_state.cpp
 [[nodiscard]] Napi::Object write_device(Napi::Env env, const CpuDevice& device);
+[[nodiscard]] Napi::Array write_cuda_devices(Napi::Env env, const std::vector<CudaDevice>& devices);
 [[nodiscard]] Napi::Object write_info(Napi::Env env, const EngineInfo& info, const std::string& isa);
 [[nodiscard]] Napi::Object write_stats(Napi::Env env, const EngineStats& stats);
 [[nodiscard]] Napi::Array write_timeline(Napi::Env env, const std::vector<TimelineEvent>& events);

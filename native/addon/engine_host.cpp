@@ -45,7 +45,7 @@ std::shared_ptr<EngineHost> EngineHost::start(Napi::Env env, LoadSpec spec, Napi
 
 void EngineHost::load(LoadSpec spec) noexcept {
   try {
-    isa_ = describe_cpu().isa;
+    if (!spec.cuda) isa_ = describe_cpu().isa;
     std::int64_t reported_ns = 0;
     engine_ = load_engine(std::move(spec), sink_, [&](std::uint64_t done, std::uint64_t total) {
       const std::int64_t now_ns = monotonic_ns();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 namespace splitwiser::addon {
 
 struct LoadSpec {
+  std::optional<int> cuda;                       // ordinal of a CUDA device; nothing: the CPU
   ModelSpec model;
   std::vector<std::string> files;
   std::vector<TensorEntry> tensors;

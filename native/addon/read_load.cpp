@@ -12,6 +12,7 @@ constexpr std::int64_t kMaxHeads = 65536;
 constexpr std::int64_t kMaxHeadDim = 65536;
 constexpr std::int64_t kMaxPageSize = 65536;
 constexpr std::int64_t kMaxThreads = 4096;
+constexpr std::int64_t kMaxDevices = 4096;
 constexpr std::int64_t kMaxSequences = std::int64_t(1) << 20;
 constexpr std::int64_t kMaxBatchTokens = std::int64_t(1) << 24;
 constexpr double kMaxCacheBytes = 4e18;
@@ -115,6 +116,7 @@ std::shared_ptr<const Vocabulary> read_vocabulary(const Fields& fields) {
 LoadSpec read_load(const Napi::Value& value) {
   const Fields fields(value, "load");
   LoadSpec spec;
+  if (!fields.get("cuda").IsNull()) spec.cuda = int(fields.integer("cuda", 0, kMaxDevices));
   spec.model = read_model(fields.object("model"));
   spec.files = read_files(fields);
   spec.tensors = read_tensors(fields, spec.files.size());
@@ -135,8 +137,13 @@ EngineOptions read_engine_options(const Napi::Value& value, const std::string& p
                                                         {"split", Schedule::split}});
   const Napi::Value partition = fields.get("partition");
   if (!partition.IsNull()) {
-    options.partition.kind =
-        read_word<Partition>(partition, fields.path("partition"), {{"none", Partition::none}, {"cores", Partition::cores}});
+    options.partition.kind = read_word<Partition>(partition, fields.path("partition"),
+                                                  {{"none", Partition::none},
+                                                   {"cores", Partition::cores},
+                                                   {"priority", Partition::priority},
+                                                   {"cta-quota", Partition::cta_quota},
+                                                   {"mps", Partition::mps},
+                                                   {"green-context", Partition::green_context}});
   }
   const Napi::Value share = fields.get("prefillShare");
   if (!share.IsNull()) {

@@ -8,6 +8,7 @@ Napi::Number number(Napi::Env env, double value) { return Napi::Number::New(env,
 Napi::Object write_lane(Napi::Env env, const LaneInfo& lane) {
   auto object = Napi::Object::New(env);
   object.Set("cores", number(env, lane.cores));
+  object.Set("sms", number(env, lane.sms));
   object.Set("share", number(env, lane.share));
   return object;
 }
@@ -42,6 +43,24 @@ Napi::Object write_device(Napi::Env env, const CpuDevice& device) {
   return object;
 }
 
+Napi::Array write_cuda_devices(Napi::Env env, const std::vector<CudaDevice>& devices) {
+  auto array = Napi::Array::New(env);
+  for (const CudaDevice& device : devices) {
+    auto object = Napi::Object::New(env);
+    object.Set("ordinal", number(env, device.ordinal));
+    object.Set("reason", device.available ? "" : device.reason);
+    object.Set("name", device.name);
+    object.Set("arch", "sm_" + std::to_string(device.compute_capability));
+    object.Set("sms", number(env, device.sms));
+    object.Set("memoryBytes", number(env, double(device.memory_bytes)));
+    object.Set("availableBytes", number(env, double(device.available_bytes)));
+    const int version = device.driver_version;
+    object.Set("driver", std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
+    array.Set(array.Length(), object);
+  }
+  return array;
+}
+
 Napi::Object write_info(Napi::Env env, const EngineInfo& info, const std::string& isa) {
   auto memory = Napi::Object::New(env);
   memory.Set("weights", number(env, double(info.weight_bytes)));
@@ -52,6 +71,9 @@ Napi::Object write_info(Napi::Env env, const EngineInfo& info, const std::string
   object.Set("device", info.device);
   object.Set("isa", isa);
   object.Set("partition", name_of(info.partition));
+  auto notes = Napi::Array::New(env);
+  for (const auto& note : info.partition_notes) notes.Set(notes.Length(), note);
+  object.Set("partitionNotes", notes);
   object.Set("lanes", write_phases(env, info.lanes, write_lane));
   object.Set("memory", memory);
   object.Set("parameters", number(env, double(info.parameters)));

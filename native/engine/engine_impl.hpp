@@ -45,6 +45,7 @@ class Engine::Impl {
     std::unique_ptr<Workspace> workspace;
     bool busy = false;
     std::deque<Step> flying;             // issued, oldest first; its thread's own
+    bool in_step = false;                // between begin_step() and end_step() of the backend's lane; likewise
     double last_end_ms = 0;              // of its last step
     LaneStats stats;
     std::thread thread;

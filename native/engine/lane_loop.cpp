@@ -91,9 +91,11 @@ void Engine::Impl::attempt(Step& step, const Work& work) {
 }
 
 void Engine::Impl::issue(Step& step) {
+  LaneState& state = lanes_[int(step.lane)];
   Lane& lane = backend_->lane(step.lane);
-  if (lanes_[int(step.lane)].flying.size() == 1) lane.begin_step();
   attempt(step, [&] {
+    if (!state.in_step) lane.begin_step();
+    state.in_step = true;
     for (const auto& event : step.waits) lane.wait(event);
     if (!step.copies.empty()) lane.ops().copy_pages(*pool_, step.copies);
     step.plain_decode ? issue_plain(lane, step) : issue_mixed(lane, step);
@@ -146,7 +148,10 @@ void Engine::Impl::complete(Step& step) {
     }
   }
   step.end_ms = now_ms();
-  if (state.flying.size() == 1) lane.end_step();
+  if (state.in_step && state.flying.size() == 1) {
+    lane.end_step();
+    state.in_step = false;
+  }
 }
 
 void Engine::Impl::run_outputs(Lane& lane, Step& step, Tensor states, Workspace& workspace) {

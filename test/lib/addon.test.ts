@@ -27,13 +27,14 @@ t.test("an addon that cannot be loaded is another case", async (t) => {
 t.test("devices never throws, and gives a reason for what is not there", (t) => {
   const [cpu, cuda] = devices();
   t.equal(cpu?.id, "cpu");
-  t.match(cuda, { id: "cuda:0", available: false, reason: /no CUDA side yet/ });
+  t.match(cuda, { id: "cuda:0" });
+  t.ok(cuda?.available === true || (cuda?.reason ?? "").length > 0);
   t.end();
 });
 
 t.test("loadModel refuses bad options and an aborted signal before anything else", async (t) => {
   await errorOf(t, () => loadModel("radiology", { thread: 2 } as object), "INVALID_OPTION", /did you mean threads/);
-  await errorOf(t, () => loadModel("radiology", { device: "cuda" }), "DEVICE_UNAVAILABLE");
+  await errorOf(t, () => loadModel("radiology", { device: "cuda:4095" }), "DEVICE_UNAVAILABLE", /"cuda:4095" is not available/);
   const error = await errorOf(t, () => loadModel("radiology", { signal: AbortSignal.abort("no") }), "ABORTED");
   t.equal(error?.cause, "no");
   await errorOf(t, () => loadModel(7 as unknown as string), "INVALID_OPTION", /source/);

@@ -90,11 +90,12 @@ export class FakeEngine implements NativeEngine {
   }
 
   info(): NativeInfo {
-    const lane = { cores: 1, share: 0.5 };
+    const lane = { cores: 1, sms: 0, share: 0.5 };
     return {
       device: "fake",
       isa: "portable",
       partition: "cores",
+      partitionNotes: [],
       lanes: { prefill: lane, decode: lane },
       memory: { weights: 1, kv: 2, activations: 3 },
       parameters: 4,
@@ -238,6 +239,8 @@ export function fakeModel(): { model: Model; engine: FakeEngine; hub: EventHub }
   const engine = new FakeEngine(hub.deliver);
   const client = new EngineClient(engine, hub);
   const settings = checkLoadOptions({});
+  const native = { name: "fake", cores: 2, isa: "portable", isas: [], memoryBytes: 1, availableBytes: 1 };
+  const device = { kind: "cpu", id: "cpu", native, why: "it is a test" } as const;
   const config = {
     family: "opt", layers: 1, heads: 1, kvHeads: 1, headDim: 1, hidden: 1, ffn: 1, vocab, maxModelLen, maxPositions: maxModelLen,
     dtype: "f32", kvCacheType: "f32", pageSize: 16, pages: 4, parameters: 4, endTokenIds: [2],
@@ -248,7 +251,11 @@ export function fakeModel(): { model: Model; engine: FakeEngine; hub: EventHub }
       prompts: new PromptReader(fakeTokenizer),
       limits: { vocab, endTokenIds: [2], maxSequences: 8, text: true, maxModelLen },
     },
-    configuration: new Configuration({ client, settings, maxSequences: 8, threads: 2, deviceWhy: "it is a test", log: makeLog(undefined) }),
+    configuration: new Configuration({
+      client, settings, device,
+      ground: { device: "cpu", threads: 2, maxSequences: 8 },
+      log: makeLog(undefined),
+    }),
     config: { ...config, endTokenIds: [2] },
     tokenizer: fakeTokenizer,
   });

@@ -1,5 +1,7 @@
 import t from "tap";
 
+import { checkDevice, chooseDevice } from "../../dist/devices.js";
+import type { NativeAddon, NativeCudaDevice } from "../../dist/native.js";
 import { checkConfigureOptions, checkLoadOptions, nativeEngineOptions, resolveSchedule } from "../../dist/load-options.js";
 import { checkDecodeOptions, checkGenerateOptions, checkPrefillOptions, nativeGenerate } from "../../dist/options.js";
 import { nearestName } from "../../dist/validate.js";
@@ -110,14 +112,12 @@ t.test("load options", async (t) => {
   t.equal(checkLoadOptions({ maxTokenGapMs: Infinity }).maxTokenGapMs, Infinity);
   const cases: [unknown, ErrorCode, RegExp][] = [
     [{ device: "gpu" }, "INVALID_OPTION", /device: expected "auto", "cpu"/],
-    [{ device: "cuda" }, "DEVICE_UNAVAILABLE", /no CUDA side yet/],
-    [{ device: "cuda:1" }, "DEVICE_UNAVAILABLE", /use device "cpu" or "auto"/],
+    [{ device: "cuda:x" }, "INVALID_OPTION", /device: expected/],
     [{ device: "virtual:h100" }, "DEVICE_UNAVAILABLE", /no virtual device/],
     [{ dtype: "q8_0" }, "INVALID_OPTION", /"auto", "f32", "f16" or "bf16"/],
     [{ dtype: "fp16" }, "INVALID_OPTION", /did you mean "f16"\?/],
     [{ kvCacheType: "f64" }, "INVALID_OPTION", /kvCacheType/],
     [{ schedule: "both" }, "INVALID_OPTION", /schedule/],
-    [{ partition: "mps" }, "DEVICE_UNAVAILABLE", /"cores", "none" or "auto"/],
     [{ partition: "half" }, "INVALID_OPTION", /partition/],
     [{ prefillShare: 0 }, "INVALID_OPTION", /prefillShare: expected a finite number above 0 and below 1/],
     [{ prefillShare: 1 }, "INVALID_OPTION", /prefillShare/],
@@ -139,16 +139,51 @@ t.test("load options", async (t) => {
   for (const [options, code, words] of cases) await errorOf(t, () => checkLoadOptions(options), code, words);
 });
 
+const cpu = (threads: number) => ({ device: "cpu", threads, maxSequences: 64 }) as const;
+
 t.test('what "auto" decides follows from threads and maxTokenGapMs', (t) => {
   const settings = checkLoadOptions({});
-  t.match(resolveSchedule(settings, 2), { asked: "auto", used: "split" });
-  t.match(resolveSchedule(settings, 1), { asked: "auto", used: "chunked", why: /one thread/ });
-  t.match(resolveSchedule(checkLoadOptions({ maxTokenGapMs: Infinity }), 8), { used: "chunked", why: /throughput/ });
-  t.match(resolveSchedule(checkLoadOptions({ schedule: "sequential" }), 8), { asked: "sequential", used: "sequential" });
-  t.same(nativeEngineOptions(settings, 64, 2), {
+  t.match(resolveSchedule(settings, cpu(2)), { asked: "auto", used: "split" });
+  t.match(resolveSchedule(settings, cpu(1)), { asked: "auto", used: "chunked", why: /one thread/ });
+  t.match(resolveSchedule(settings, { ...cpu(1), device: "cuda" }), { asked: "auto", used: "split", why: /two streams/ });
+  t.match(resolveSchedule(checkLoadOptions({ maxTokenGapMs: Infinity }), cpu(8)), { used: "chunked", why: /throughput/ });
+  t.match(resolveSchedule(checkLoadOptions({ schedule: "sequential" }), cpu(8)), { asked: "sequential", used: "sequential" });
+  t.same(nativeEngineOptions(settings, cpu(2)), {
     schedule: "split", partition: null, prefillShare: null, maxSequences: 64, maxBatchTokens: 512,
   });
   t.end();
+});
+
+t.test("each partition divides one kind of device", async (t) => {
+  for (const partition of ["mps", "green-context", "cta-quota", "priority"] as const) {
+    const settings = checkLoadOptions({ partition });
+    await errorOf(t, () => nativeEngineOptions(settings, cpu(2)), "DEVICE_UNAVAILABLE", /"cores", "none" or "auto"/);
+    t.equal(nativeEngineOptions(settings, { ...cpu(2), device: "cuda" }).partition, partition);
+  }
+  const cores = checkLoadOptions({ partition: "cores" });
+  t.equal(nativeEngineOptions(cores, cpu(2)).partition, "cores");
+  await errorOf(t, () => nativeEngineOptions(cores, { ...cpu(2), device: "cuda" }), "DEVICE_UNAVAILABLE", /"green-context"/);
+});
+
+t.test("the device that is named is taken or refused, never replaced", async (t) => {
+  const there = { ordinal: 1, reason: "", name: "GPU", arch: "sm_90", sms: 132, memoryBytes: 2, availableBytes: 1, driver: "13.0" };
+  const broken = { ...there, ordinal: 0, reason: "it is too old" };
+  const native = { name: "CPU", cores: 4, isa: "avx2", isas: ["avx2"], memoryBytes: 2, availableBytes: 1 };
+  const addon = (cuda: NativeCudaDevice[]): NativeAddon => ({
+    cpu: () => native,
+    cuda: () => cuda,
+    load() {
+      throw new Error("nothing is loaded here");
+    },
+  });
+  const choose = (device: string, cuda: NativeCudaDevice[]) => chooseDevice(checkDevice(device), addon(cuda));
+  t.match(choose("cuda:1", [broken, there]), { kind: "cuda", id: "cuda:1" });
+  t.match(choose("auto", [broken, there]), { kind: "cuda", id: "cuda:1", why: /cuda:1 is the first/ });
+  t.match(choose("auto", [broken]), { kind: "cpu", id: "cpu", why: /cuda:0: it is too old/ });
+  t.match(choose("cpu", [broken, there]), { kind: "cpu", why: '"cpu" was asked for' });
+  await errorOf(t, () => choose("cuda", [broken, there]), "DEVICE_UNAVAILABLE", /"cuda:0" is not available: it is too old/);
+  await errorOf(t, () => choose("cuda:7", [broken]), "DEVICE_UNAVAILABLE", /"cuda:7" is not available: it is too old/);
+  await errorOf(t, () => choose("cuda:2", [there]), "DEVICE_UNAVAILABLE", /has 1 of them/);
 });
 
 t.test("configure changes what it names, and nothing else", async (t) => {

@@ -10,6 +10,7 @@ const { family, model } = readConfig(readFileSync(`${bundledModel}/config.json`)
 const gib = 2 ** 30;
 const plan = (change: Partial<PlanInput> = {}) =>
   planMemory({
+    device: "cpu",
     model,
     tensors: family.tensors(model),
     storage: "f16",
@@ -33,6 +34,20 @@ t.test("with room, the cache takes what the sequences can use", (t) => {
   t.ok(result.weightBytes > 9_400_000 && result.weightBytes < 9_600_000);
   t.equal(plan({ maxModelLen: 100 }).pages, 64 * 7);
   t.equal(plan({ kvType: "f32" }).kvBytes, 2 * result.kvBytes);
+  t.end();
+});
+
+t.test("on CUDA activations have the weights' type, heads their kernel's width, and the cache most of what is left", (t) => {
+  const onCpu = plan();
+  const onCuda = plan({ device: "cuda" });
+  t.equal(onCuda.pageBytes, onCpu.pageBytes, "head dim 64 has a kernel");
+  const wide = plan({ device: "cuda", model: { ...model, headDim: 72 } });
+  t.equal(wide.pageBytes, 2 * 4 * 4 * 80 * 16 * 2, "72 is kept as 80");
+  const logits = 2 * 64 * model.vocab * 4;
+  t.equal(onCuda.activationBytes - logits, (onCpu.activationBytes - logits) / 2);
+  const need = onCuda.weightBytes + onCuda.activationBytes;
+  const room = 100 * onCuda.pageBytes;
+  t.equal(plan({ device: "cuda", availableBytes: need + room }).pages, 90);
   t.end();
 });
 

@@ -50,6 +50,24 @@ TEST("a token past the end of a choice is dropped, and its pages wait for the st
   CHECK_EQ(harness.pages().free, harness.pages().total);
 }
 
+TEST("pages of an ended choice go to a waiting prompt when no step in flight writes them") {
+  Setup setup = flying(Schedule::split);
+  setup.pages = 24;
+  Harness harness(setup);
+  std::vector<std::pair<std::uint64_t, RequestSpec>> sent;
+  for (std::uint64_t i = 0; i < 60; i++) {
+    RequestSpec request = prompt_request(make_prompt(harness.spec(), 20 + i % 13, i), 40);
+    request.generate->choices = 3;
+    request.generate->sampling.temperature = 20;
+    request.generate->end_token_ids = {1, 2, 3, 5, 8, 13, 21, 34};
+    request.generate->seed = i;
+    sent.emplace_back(harness.submit(request), request);
+  }
+  for (const auto& [id, request] : sent) {
+    check_outcome(harness.wait(id), harness.spec(), request.tokens, *request.generate);
+  }
+}
+
 TEST("what the host must know first is not run ahead of") {
   Harness harness(flying(Schedule::split));
   RequestSpec request = prompt_request(make_prompt(harness.spec(), 20, 1), 20);

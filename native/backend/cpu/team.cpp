@@ -79,6 +79,10 @@ Partition Team::configure(const PartitionRequest& request) {
     throw Error(ErrorCode::invalid_option,
                 "prefillShare: expected a number between 0 and 1, both exclusive, got " + std::to_string(share));
   }
+  if (request.kind && *request.kind != Partition::none && *request.kind != Partition::cores) {
+    throw Error(ErrorCode::device_unavailable, std::string("partition \"") + name_of(*request.kind) +
+                                                   "\" divides a CUDA device: on a CPU use \"cores\" or \"none\"");
+  }
   prefill_share_ = share;
   turnstile_.set_shares(share, 1 - share);
   if (threads_ < 2 || request.kind == Partition::none) {
