@@ -1,9 +1,11 @@
-# The same addon by node-gyp, CPU only: `npm run build:gyp`. CMakeLists.txt is the true build; both read native/sources.json.
+# The same addon by node-gyp: `npm run build:gyp`. CMakeLists.txt is the true build; both read native/sources.json and ask
+# scripts/kernels.mjs for CUDA: it compiles the kernels while gyp configures, and without nvcc leaves the CUDA backend out.
 {
   "targets": [
     {
       "target_name": "splitwiser",
-      "sources": ["<!@(node -p \"JSON.parse(require('fs').readFileSync('native/sources.json', 'utf8')).join(' ')\")"],
+      "variables": { "cuda_include": "<!(node scripts/kernels.mjs include)" },
+      "sources": ["<!@(node scripts/kernels.mjs gyp build-kernels/gyp)"],
       "include_dirs": [
         "native",
         "kernels",
@@ -20,6 +22,7 @@
       "cflags_cc": ["-std=c++20", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fvisibility=hidden", "-fvisibility-inlines-hidden"],
       "configurations": { "Release": { "defines": ["NDEBUG"] } },
       "conditions": [
+        ["cuda_include!=''", { "defines": ["SPLITWISER_CUDA=1"], "cflags_cc": ["-isystem", "<(cuda_include)"] }],
         ["OS=='linux'", {
           "ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-Wl,--exclude-libs,ALL"],
           "libraries": ["-ldl", "-pthread"]

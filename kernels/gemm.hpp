@@ -22,7 +22,7 @@ struct GemmParams {
   const void* weight;        // [m, k_stride], dtype
   const void* x;             // [n, k], dtype, rows contiguous; row bytes and base are multiples of 16
   void* out;                 // [n, m] (gated: [n, m / 2]), out_dtype; base a multiple of 16
-  const float* bias;         // [m] or null
+  const float* bias;         // [m] or null; base a multiple of 16
   const void* residual;      // [n, m], out_dtype, or null; may be `out`
   const std::int32_t* rows;  // device: how many rows of x are real (<= n), or null: n
   std::int64_t m, n, k, k_stride;
@@ -30,13 +30,16 @@ struct GemmParams {
   DType out_dtype;           // dtype, or f32 (logits)
   Activation activation;
   bool gated;                // rows of weight alternate in blocks of 8: gate, up; out = activation(gate) * up
-  std::int32_t parts;        // set by plan_gemm
+  std::int32_t parts;        // set by plan_gemm: parts of K
+  std::int32_t stages;       // set by plan_gemm: K steps that the narrow kernels hold in shared memory
 };
+static_assert(sizeof(GemmParams) == 96);
 
 // Parts of K: from weight shape and type alone (and architecture, should one ever need it), never from n.
 [[nodiscard]] int gemm_parts(std::int64_t m, std::int64_t k, DType dtype);
 
-// Sets params.parts and chooses the kernel.
+// Sets params.parts and params.stages and chooses the kernel. Throws std::invalid_argument for shapes that
+// no kernel takes.
 [[nodiscard]] LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device);
 
 }  // namespace splitwiser

@@ -9,7 +9,8 @@
 
 namespace splitwiser {
 
-// What one row wants; the device's form of backend.hpp's SampleRow.
+// What one row wants; the device's form of backend.hpp's SampleRow. Slots have different rows. Their entries lie one slot
+// after the other: counts_begin, bias_begin and forbidden_begin are the numbers of entries of the slots before.
 struct SampleSlot {
   SamplingParams params;
   std::uint64_t seed;
@@ -42,14 +43,16 @@ struct SampleParams {
   const TokenBias* bias;
   const std::int32_t* forbidden;
   SampleOutput* outputs;             // [count]: device or pinned host memory
-  LogprobOutput* top;                // [count, kMaxTopLogprobs], best first; null where no slot wants any
+  LogprobOutput* top;                // [count, kMaxTopLogprobs], best first, {-1, -inf} beyond the vocabulary; null where
+                                     // no slot wants any
   std::int32_t* tokens;              // [count] or null: the drawn token also goes here (the next step's token_ids)
   const std::int32_t* real_count;    // device, or null: count
-  std::uint64_t* scratch;            // sample_scratch_bytes(...)
+  std::uint64_t* scratch;            // sample_scratch_bytes(...): between the two launches; null where nothing is wanted
   std::int64_t vocab;
   std::int32_t count;
 };
-[[nodiscard]] std::int64_t sample_scratch_bytes(std::int64_t count, std::int64_t vocab);
+// Of logprobs. `entries`: of counts, bias and forbidden of all slots together; 0 in decode graphs.
+[[nodiscard]] std::int64_t sample_scratch_bytes(std::int64_t count, std::int64_t entries);
 // At most two launches, in order: logprobs of the untouched logits (grid 0 where no slot wants any), then sampling.
 [[nodiscard]] LaunchPlan plan_logprobs(const SampleParams& params, bool wanted, const DeviceShape& device);
 [[nodiscard]] LaunchPlan plan_sample(const SampleParams& params, const DeviceShape& device);

@@ -1,4 +1,4 @@
-// The addon by node-gyp, CPU only, into build-gyp/build/Release: in a folder of its own, because `node-gyp rebuild` wipes build/.
+// The addon by node-gyp, into build-gyp/build/Release: in a folder of its own, because `node-gyp rebuild` wipes build/.
 import { copyFileSync, existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { root, runTool } from "./steps.mjs";
 const folder = join(root, "build-gyp");
 mkdirSync(folder, { recursive: true });
 for (const file of ["binding.gyp", "package.json"]) copyFileSync(join(root, file), join(folder, file));
-for (const name of ["native", "kernels"]) {
+for (const name of ["native", "kernels", "scripts"]) {
   if (!existsSync(join(folder, name))) symlinkSync(join(root, name), join(folder, name), "junction");
 }
 

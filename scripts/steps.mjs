@@ -96,11 +96,11 @@ async function hasNinja() {
 export const programIn = (folder, name) => join(folder, "bin", process.platform === "win32" ? `${name}.exe` : name);
 
 /** Runs the native tests; a crash counts as one failure, and so do tests that were planned and never ran. */
-export async function runNativeTests({ cwd = root, folder = join(cwd, "build"), filters = [], ...options } = {}) {
+export async function runNativeTests({ cwd = root, folder = join(cwd, "build"), program = "splitwiser_tests", filters = [], ...options } = {}) {
   let passed = 0;
   let failed = 0;
   let planned = 0;
-  const code = await run(programIn(folder, "splitwiser_tests"), filters, {
+  const code = await run(programIn(folder, program), filters, {
     ...options,
     cwd,
     onLine: (line) => {

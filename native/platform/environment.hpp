@@ -7,7 +7,7 @@
 
 namespace splitwiser {
 
-enum class EnvironmentVariable { isa };
+enum class EnvironmentVariable { isa, cuda_library };
 
 struct EnvironmentEntry {
   EnvironmentVariable variable;
@@ -18,6 +18,8 @@ struct EnvironmentEntry {
 inline constexpr std::array kEnvironment = {
     EnvironmentEntry{EnvironmentVariable::isa, "SPLITWISER_ISA",
                      "instruction set of the CPU kernels: portable, avx2, avx512 or neon; default: the best that runs"},
+    EnvironmentEntry{EnvironmentVariable::cuda_library, "SPLITWISER_CUDA_LIBRARY",
+                     "file that is opened as the CUDA driver; default: libcuda.so.1"},
 };
 
 // Nothing when the variable is not set or empty.

@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 
 const at = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
+/** The project's folder. */
+export const root = at("../../");
+
 /** The tiny models with goldens. */
 export const families = {
   opt: at("../fixtures/families/opt"),

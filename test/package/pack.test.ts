@@ -36,6 +36,10 @@ t.test("the tarball holds what an install and a build need, and nothing else", a
     "native/exports.map",
     "kernels/sampling.hpp",
     "scripts/toolchain.mjs",
+    "scripts/kernels.mjs",
+    "scripts/nvcc.mjs",
+    "cmake/cuda.cmake",
+    "kernels/ptx.cuh",
   ];
   for (const path of wanted) t.ok(paths.includes(path), `${path} is in it`);
   const sources = JSON.parse(readFileSync(join(root, "native/sources.json"), "utf8")) as string[];
@@ -44,7 +48,7 @@ t.test("the tarball holds what an install and a build need, and nothing else", a
     [],
     "every source of the addon is in it",
   );
-  const allowed = /^(dist|native|kernels|models|prebuilds)\/|^(scripts\/toolchain\.mjs|package\.json|[A-Z]+(\.md)?|CMakeLists\.txt|binding\.gyp)$/;
+  const allowed = /^(dist|native|kernels|models|prebuilds)\/|^(scripts\/(toolchain|kernels|nvcc)\.mjs|cmake\/cuda\.cmake|package\.json|[A-Z]+(\.md)?|CMakeLists\.txt|binding\.gyp)$/;
   t.same(
     paths.filter((path) => !allowed.test(path) || /(\.test\.|\.tsbuildinfo$|\.o$|\.map\.js$)/.test(path)),
     [],

@@ -1,0 +1,66 @@
+// Tiling of the attention kernels: what a head dim and an element size of the cache decide. Read by the kernels and by
+// the plan; the reasons and the figures are in NOTES-attention.md.
+#pragma once
+
+#include "attention.hpp"
+
+namespace splitwiser {
+
+inline constexpr int kKeyBlock = 16;      // keys that lie in one page for certain, and the depth of one mma
+inline constexpr int kFragmentRows = 16;  // query rows of a warp
+inline constexpr int kPartialExtra = 4;   // floats of a partial beside its output: m, l and two that keep 16-byte steps
+
+template <int ElementBytes, int HeadDim>
+struct AttentionShape {
+  static_assert(ElementBytes == 2 || ElementBytes == 4);
+  static_assert(HeadDim % 16 == 0);
+  static constexpr bool kHalf = ElementBytes == 2;
+  static constexpr int kElementBytes = ElementBytes;
+  static constexpr int kHeadDim = HeadDim;
+
+  // Keys and values in shared memory: rows of 16-byte pieces, 8 rows at one piece in 8 different groups of banks. Where
+  // the pieces are a power of 2 (8 .. 64) their number is xored with the row's, else rows have an odd number of them.
+  static constexpr int kPieces = HeadDim * ElementBytes / 16;
+  static constexpr bool kSwizzled = (kPieces & (kPieces - 1)) == 0;
+  static constexpr int kRowBytes = 16 * (kSwizzled ? kPieces : kPieces + 1);
+
+  // 16 query rows, laid out as keys are: mma fragments in registers (the ring's last stage, which is free before the first
+  // step, is their way there), or beside the ring where registers do not reach.
+  static constexpr bool kQueryInRegisters = kHalf && HeadDim <= 128;
+  static constexpr int kQueryRowsBytes = kFragmentRows * kRowBytes;
+  static constexpr int kQueryBytes = kQueryInRegisters ? 0 : kQueryRowsBytes;
+
+  // Prefill: kRowGroups x 16 rows; at head dim 256 two warps share rows, each with half of the output's columns.
+  static constexpr int kDimParts = HeadDim > 128 ? 2 : 1;
+  static constexpr int kPrefillDims = HeadDim / kDimParts;
+  static constexpr int kRowGroups = !kHalf && HeadDim > 128 ? 2 : 4;
+  static constexpr int kPrefillRows = kRowGroups * kFragmentRows;
+  static constexpr int kPrefillThreads = 32 * kRowGroups * kDimParts;
+  static constexpr int kPrefillStepKeys = kHalf ? kLeafKeys : kKeyBlock;
+  static constexpr int kPrefillStages = !kHalf ? 4 : HeadDim > 128 ? 2 : 3;
+  static constexpr int kPrefillBytes =
+      kRowGroups * kQueryBytes + kPrefillStages * kPrefillStepKeys * kRowBytes;
+  static constexpr int kPrefillBlocks = HeadDim > 128 ? 1 : kHalf && HeadDim == 64 ? 3 : 2;
+
+  // Decode: every warp has its own unit of work, query rows and ring.
+  static constexpr int kDecodeStepKeys = kKeyBlock;
+  static constexpr int kDecodeStepBytes = kDecodeStepKeys * kRowBytes;
+  static constexpr int kDecodeWarps = HeadDim > 128 ? (kHalf ? 3 : 2) : 4;
+  static constexpr int kDecodeStages =
+      HeadDim > 128 ? (kHalf ? 3 : 2) : kHalf ? 12 * 1024 / kDecodeStepBytes : HeadDim == 64 ? 4 : HeadDim == 80 ? 3 : 2;
+  static constexpr int kDecodeThreads = 32 * kDecodeWarps;
+  static constexpr int kDecodeWarpBytes = kQueryBytes + kDecodeStages * kDecodeStepBytes;
+  static constexpr int kDecodeBytes = kDecodeWarps * kDecodeWarpBytes;
+  static constexpr int kDecodeBlocks = kHalf && HeadDim <= 96 ? 3 : kHalf && HeadDim <= 128 ? 2 : 1;
+
+  // Finished rows go to `out` by way of the ring: 16 rows of f32 a warp.
+  static constexpr int kPrefillOutputBytes = kFragmentRows * (4 * kPrefillDims + 16);
+  static constexpr int kDecodeOutputBytes = kFragmentRows * (4 * HeadDim + 16);
+
+  static_assert(kPrefillBytes <= 99 * 1024 && kDecodeBytes <= 99 * 1024);
+  static_assert(kDecodeStages >= 2 && kPrefillStages >= 2);
+  static_assert(kRowGroups * kQueryRowsBytes <= kPrefillStepKeys * kRowBytes || !kQueryInRegisters);
+  static_assert(kPrefillThreads / 32 * kPrefillOutputBytes <= kPrefillBytes && kDecodeOutputBytes <= kDecodeWarpBytes);
+};
+
+}  // namespace splitwiser

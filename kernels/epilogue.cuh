@@ -1,0 +1,123 @@
+// What follows a GEMM's sum, in f32 and in this order: bias, activation, (gate times up), residual, one rounding. One
+// function for every kernel, so that an element is finished alike whatever tile computed its sum.
+#pragma once
+
+#include "gemm.hpp"
+#include "number.cuh"
+
+namespace splitwiser {
+
+__device__ __forceinline__ float activate(Activation activation, float value) {
+  switch (activation) {
+    case Activation::relu:
+      return fmaxf(value, 0.0f);
+    case Activation::gelu:
+      return __fmul_rn(__fmul_rn(0.5f, value), __fadd_rn(1.0f, erff(__fmul_rn(value, 0.70710678118654752f))));
+    case Activation::none:
+      break;
+  }
+  return value;
+}
+
+namespace gemm {
+
+// Sums of a tile lie in shared memory as [planes][tokens][pitch]: plane p has the sums of K part p. The pitch is the tile's
+// rows + 4: with the mma's layout of results, the 32 lanes that write then hit 32 banks (2 * pitch is 8 modulo 32).
+inline constexpr int kSumsPad = 4;
+
+struct Sums {
+  const float* at;
+  int planes, plane_floats, pitch;
+};
+
+// ((p0 + p1) + p2) + ... of 8 consecutive rows of one token, then their biases.
+__device__ __forceinline__ void merge8(const Sums& sums, int token, int row, float (&total)[8]) {
+  const float* from = sums.at + token * sums.pitch + row;
+  load8(float{}, from, total);
+#pragma unroll 1
+  for (int plane = 1; plane < sums.planes; ++plane) {
+    float part[8];
+    from += sums.plane_floats;
+    load8(float{}, from, part);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) total[i] = __fadd_rn(total[i], part[i]);
+  }
+}
+
+// bias of rows first .. first + 7 of the weight, those below m; whole: all 8 are.
+__device__ __forceinline__ void add_bias8(const GemmParams& params, std::int64_t first, bool whole, float (&values)[8]) {
+  if (params.bias == nullptr) return;
+  float bias[8];
+  if (whole) {
+    load8(float{}, params.bias + first, bias);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) bias[i] = first + i < params.m ? params.bias[first + i] : 0.0f;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i] = __fadd_rn(values[i], bias[i]);
+}
+
+// Finishes and writes outputs column .. column + 7 of a token.
+template <typename Out>
+__device__ __forceinline__ void write8(const GemmParams& params, std::int64_t token, std::int64_t column,
+                                       std::int64_t columns, bool whole, float (&values)[8]) {
+  const std::int64_t at = token * columns + column;
+  char* const to = static_cast<char*>(params.out) + at * kBytesOf<Out>;
+  const char* const residual = params.residual == nullptr ? nullptr
+                                                          : static_cast<const char*>(params.residual) + at * kBytesOf<Out>;
+  if (whole) {
+    if (residual != nullptr) {
+      float other[8];
+      load8(Out{}, residual, other);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[i] = __fadd_rn(values[i], other[i]);
+    }
+    store8(Out{}, to, values);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    if (column + i >= columns) break;
+    const float value = residual == nullptr ? values[i] : __fadd_rn(values[i], load1(Out{}, residual, i));
+    store1(Out{}, to, i, value);
+  }
+}
+
+// Writes `tokens` tokens (those below n) of a tile of `rows` rows (a power of two, 16 at least) that begins at row m0,
+// token n0. All threads of the block; 8 outputs a thread and turn, the threads of a warp along the outputs of a token.
+template <typename T, int Threads>
+__device__ __forceinline__ void write_tile(const GemmParams& params, const Sums& sums, int rows, int tokens,
+                                           std::int64_t m0, std::int64_t n0, std::int64_t n) {
+  const int rows_per_unit = params.gated ? 16 : 8;
+  const std::int64_t columns = params.gated ? params.m / 2 : params.m;
+  const bool whole = columns % 8 == 0;  // then rows of out begin at multiples of 16 bytes, and groups of 8 are complete
+  const int units_per_token = rows / rows_per_unit, shift = __ffs(units_per_token) - 1;
+#pragma unroll 1
+  for (int unit = static_cast<int>(threadIdx.x); unit < tokens << shift; unit += Threads) {
+    const int token = unit >> shift;
+    const int row = (unit & (units_per_token - 1)) * rows_per_unit;
+    const std::int64_t column = params.gated ? (m0 + row) / 2 : m0 + row;
+    if (n0 + token >= n || column >= columns) continue;
+    float values[8];
+    merge8(sums, token, row, values);
+    add_bias8(params, m0 + row, whole, values);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = activate(params.activation, values[i]);
+    if (params.gated) {
+      float up[8];
+      merge8(sums, token, row + 8, up);
+      add_bias8(params, m0 + row + 8, whole, up);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[i] = __fmul_rn(values[i], up[i]);
+    }
+    if (params.out_dtype == DType::f32) {
+      write8<float>(params, n0 + token, column, columns, whole, values);
+    } else {
+      write8<T>(params, n0 + token, column, columns, whole, values);
+    }
+  }
+}
+
+}  // namespace gemm
+}  // namespace splitwiser

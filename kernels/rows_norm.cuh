@@ -1,0 +1,167 @@
+// Layer norm and RMS norm of one row by one block. Which elements a thread sums, and in which order, follows from `cols`
+// alone (the block's size does too, see plan_norm), so a row has the same bits beside any other rows.
+#pragma once
+
+#include "rows.cuh"
+#include "rows.hpp"
+
+namespace splitwiser::rows {
+
+// Vectors of eight that a thread keeps in registers between the passes; what lies beyond is read again.
+template <typename T>
+inline constexpr int kKept = sizeof(typename Stored<T>::Type) == 4 ? 4 : 8;
+
+// Eight elements as they lie in memory: four registers for a 16-bit type.
+template <typename T>
+struct Packed {
+  std::uint32_t words[4];
+  __device__ __forceinline__ void pack(const Eight& from) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) words[i] = ptx::narrow_pair(T{}, from.v[2 * i], from.v[2 * i + 1]);
+  }
+  __device__ __forceinline__ Eight unpack() const {
+    Eight out;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      out.v[2 * i] = widen(T{}, static_cast<std::uint16_t>(words[i]));
+      out.v[2 * i + 1] = widen(T{}, static_cast<std::uint16_t>(words[i] >> 16));
+    }
+    return out;
+  }
+};
+template <>
+struct Packed<float> {
+  Eight words;
+  __device__ __forceinline__ void pack(const Eight& from) { words = from; }
+  __device__ __forceinline__ Eight unpack() const { return words; }
+};
+
+template <typename T>
+struct NormRow {
+  using Bits = typename Stored<T>::Type;
+  const Bits* x;
+  const Bits* residual;
+  Bits* sum;
+  std::int64_t cols;
+  bool wide;
+
+  __device__ __forceinline__ int valid(std::int64_t vector) const {
+    return static_cast<int>(smaller(cols - vector * kEight, kEight));
+  }
+  // x + residual, rounded to T: what an addition of its own would have left.
+  __device__ __forceinline__ Eight first_read(std::int64_t vector) const {
+    const std::int64_t at = vector * kEight;
+    Eight out = load_eight<T, false>(x + at, valid(vector), wide);
+    if (residual != nullptr) {
+      const Eight other = load_eight<T, false>(residual + at, valid(vector), wide);
+#pragma unroll
+      for (int i = 0; i < kEight; i++) out.v[i] = rounded<T>(__fadd_rn(out.v[i], other.v[i]));
+    }
+    if (sum != nullptr) store_eight<T>(sum + at, out, valid(vector), wide);
+    return out;
+  }
+  // The same once more; `sum` may have been written over x or residual by then.
+  __device__ __forceinline__ Eight read_again(std::int64_t vector) const {
+    if (sum != nullptr) return load_eight<T, false>(sum + vector * kEight, valid(vector), wide);
+    return first_read(vector);
+  }
+};
+
+__device__ __forceinline__ float add_all(float sum, const Eight& x) {
+#pragma unroll
+  for (int i = 0; i < kEight; i++) sum = __fadd_rn(sum, x.v[i]);
+  return sum;
+}
+
+__device__ __forceinline__ float add_squares(float sum, const Eight& x, float mean, int valid) {
+#pragma unroll
+  for (int i = 0; i < kEight; i++) {
+    const float d = __fsub_rn(x.v[i], mean);
+    if (i < valid) sum = __fmaf_rn(d, d, sum);
+  }
+  return sum;
+}
+
+template <typename T>
+__device__ __forceinline__ void norm_body(const NormParams& params) {
+  using Bits = typename Stored<T>::Type;
+  constexpr int kKeep = kKept<T>;
+  float* partials = reinterpret_cast<float*>(ptx::shared_memory());
+  int half = 0;  // block_sum's partials take turns
+
+  const std::int64_t cols = params.cols;
+  const std::int64_t rows = params.real_rows != nullptr ? smaller(*params.real_rows, params.rows) : params.rows;
+  const std::int64_t vectors = (cols + kEight - 1) / kEight;
+  const bool wide = cols % kEight == 0 && aligned_16(params.x) && aligned_16(params.residual) && aligned_16(params.sum) &&
+                    aligned_16(params.out) && aligned_16(params.weight) && aligned_16(params.bias);
+  const int thread = int(threadIdx.x), threads = int(blockDim.x);
+  const float count = float(cols);
+
+  for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
+    const std::int64_t base = r * cols;
+    const NormRow<T> row{static_cast<const Bits*>(params.x) + base,
+                         params.residual != nullptr ? static_cast<const Bits*>(params.residual) + base : nullptr,
+                         params.sum != nullptr ? static_cast<Bits*>(params.sum) + base : nullptr, cols, wide};
+    Bits* out = static_cast<Bits*>(params.out) + base;
+
+    Packed<T> kept[kKeep];
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kKeep; i++) {
+      const int vector = thread + i * threads;
+      if (vector >= vectors) continue;
+      const Eight x = row.first_read(vector);
+      kept[i].pack(x);
+      sum = params.rms ? add_squares(sum, x, 0.0f, row.valid(vector)) : add_all(sum, x);
+    }
+    for (std::int64_t vector = thread + std::int64_t(kKeep) * threads; vector < vectors; vector += threads) {
+      const Eight x = row.first_read(vector);
+      sum = params.rms ? add_squares(sum, x, 0.0f, row.valid(vector)) : add_all(sum, x);
+    }
+    float mean = 0;
+    float variance = __fdiv_rn(block_sum(sum, partials + 32 * half), count);
+    half ^= 1;
+    if (!params.rms) {
+      mean = variance;
+      float squares = 0;
+#pragma unroll
+      for (int i = 0; i < kKeep; i++) {
+        const int vector = thread + i * threads;
+        if (vector < vectors) squares = add_squares(squares, kept[i].unpack(), mean, row.valid(vector));
+      }
+      for (std::int64_t vector = thread + std::int64_t(kKeep) * threads; vector < vectors; vector += threads) {
+        squares = add_squares(squares, row.read_again(vector), mean, row.valid(vector));
+      }
+      variance = __fdiv_rn(block_sum(squares, partials + 32 * half), count);
+      half ^= 1;
+    }
+    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(variance, params.eps)));
+
+    const auto finish = [&](std::int64_t vector, Eight x) {
+      const int valid = row.valid(vector);
+      const std::int64_t at = vector * kEight;
+      const Eight weight = load_eight<float, true>(params.weight + at, valid, wide);
+#pragma unroll
+      for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(__fsub_rn(x.v[i], mean), scale);
+      if (params.bias != nullptr) {
+        const Eight bias = load_eight<float, true>(params.bias + at, valid, wide);
+#pragma unroll
+        for (int i = 0; i < kEight; i++) x.v[i] = __fmaf_rn(x.v[i], weight.v[i], bias.v[i]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(x.v[i], weight.v[i]);
+      }
+      store_eight<T>(out + at, x, valid, wide);
+    };
+#pragma unroll
+    for (int i = 0; i < kKeep; i++) {
+      const int vector = thread + i * threads;
+      if (vector < vectors) finish(vector, kept[i].unpack());
+    }
+    for (std::int64_t vector = thread + std::int64_t(kKeep) * threads; vector < vectors; vector += threads) {
+      finish(vector, row.read_again(vector));
+    }
+  }
+}
+
+}  // namespace splitwiser::rows

@@ -1,0 +1,103 @@
+// One row's logits before and after penalties, bias and forbidden tokens, and the scratch between the two launches.
+#pragma once
+
+#include "sample_block.cuh"
+#include "sample_log.hpp"
+
+namespace splitwiser::sampling {
+
+// What logprobs leaves for sample: one a slot at the beginning of the scratch. Logits as they were before a slot's
+// entries changed them follow, one an entry: counts, bias, forbidden of a slot, slot after slot.
+struct RowNormalizer {
+  double log_sum;
+  float highest;
+  std::uint32_t unused;
+};
+static_assert(sizeof(RowNormalizer) == 16);
+
+__device__ __forceinline__ std::int64_t real_count(const SampleParams& params) {
+  return params.real_count != nullptr && *params.real_count < params.count ? *params.real_count : params.count;
+}
+
+__device__ __forceinline__ RowNormalizer& normalizer_of(const SampleParams& params, std::int64_t slot) {
+  return reinterpret_cast<RowNormalizer*>(params.scratch)[slot];
+}
+
+__device__ __forceinline__ float* saved_logits(const SampleParams& params, const SampleSlot& slot) {
+  return reinterpret_cast<float*>(reinterpret_cast<RowNormalizer*>(params.scratch) + params.count) +
+         (std::int64_t(slot.counts_begin) + slot.bias_begin + slot.forbidden_begin);
+}
+
+// Threads take entries; ids are distinct within counts and within bias. Ids outside the row are passed over.
+template <typename IdOf, typename Change>
+__device__ __forceinline__ void change_logits(float* logits, std::int64_t vocab, std::int32_t begin, std::int32_t end,
+                                              float* saved, const IdOf& id_of, const Change& change) {
+  if (begin == end) return;
+  __syncthreads();
+  for (std::int32_t i = begin + std::int32_t(threadIdx.x); i < end; i += std::int32_t(blockDim.x)) {
+    const std::int32_t id = id_of(i);
+    if (id < 0 || id >= vocab) continue;
+    if (saved != nullptr) saved[i - begin] = logits[id];
+    logits[id] = change(logits[id], i);
+  }
+}
+
+__device__ __forceinline__ void adjust_row(const SampleParams& params, const SampleSlot& slot, float* logits) {
+  const std::int32_t counts = slot.counts_end - slot.counts_begin, bias = slot.bias_end - slot.bias_begin;
+  float* saved = slot.top_logprobs >= 0 ? saved_logits(params, slot) : nullptr;
+  change_logits(
+      logits, params.vocab, slot.counts_begin, slot.counts_end, saved,
+      [&](std::int32_t i) { return params.counts[i].token; },
+      [&](float logit, std::int32_t i) { return adjust_logit(logit, slot.params, params.counts[i]); });
+  if (saved != nullptr) saved += counts;
+  change_logits(
+      logits, params.vocab, slot.bias_begin, slot.bias_end, saved, [&](std::int32_t i) { return params.bias[i].token; },
+      [&](float logit, std::int32_t i) { return bias_logit(logit, params.bias[i].bias); });
+  if (saved != nullptr) saved += bias;
+  // Forbidden ids may come twice: all are saved before any is changed, and changed by atomics.
+  if (slot.forbidden_begin < slot.forbidden_end) {
+    __syncthreads();
+    const auto each_forbidden = [&](const auto& body) {
+      for (std::int32_t i = slot.forbidden_begin + std::int32_t(threadIdx.x); i < slot.forbidden_end;
+           i += std::int32_t(blockDim.x)) {
+        const std::int32_t id = params.forbidden[i];
+        if (id >= 0 && id < params.vocab) body(i - slot.forbidden_begin, id);
+      }
+    };
+    if (saved != nullptr) {
+      each_forbidden([&](std::int32_t i, std::int32_t id) { saved[i] = logits[id]; });
+      __syncthreads();
+    }
+    each_forbidden([&](std::int32_t, std::int32_t id) {
+      atomicExch(reinterpret_cast<unsigned*>(logits + id), 0xFF800000u);  // kForbidden
+    });
+  }
+  __syncthreads();
+}
+
+// The log-probability of `token` by the logits as they came.
+__device__ __forceinline__ float logprob_before(const SampleParams& params, const SampleSlot& slot, std::int64_t index,
+                                                const float* logits, std::int32_t token) {
+  // The first entry that changed the token has its logit; `first` is that entry's place among the slot's.
+  const std::int32_t counts = slot.counts_end - slot.counts_begin, bias = slot.bias_end - slot.bias_begin;
+  const std::int32_t forbidden = slot.forbidden_end - slot.forbidden_begin, all = counts + bias + forbidden;
+  float logit = logits[token];
+  if (all > 0) {
+    __syncthreads();
+    unsigned* first = &shared().chunk_counts[0];
+    if (threadIdx.x == 0) *first = 0xFFFFFFFFu;
+    __syncthreads();
+    for (std::int32_t i = std::int32_t(threadIdx.x); i < all; i += std::int32_t(blockDim.x)) {
+      const std::int32_t id = i < counts          ? params.counts[slot.counts_begin + i].token
+                              : i < counts + bias ? params.bias[slot.bias_begin + i - counts].token
+                                                  : params.forbidden[slot.forbidden_begin + i - counts - bias];
+      if (id == token) atomicMin(first, unsigned(i));
+    }
+    __syncthreads();
+    if (*first != 0xFFFFFFFFu) logit = saved_logits(params, slot)[*first];
+  }
+  const RowNormalizer normalizer = normalizer_of(params, index);
+  return logprob_of(logit, normalizer.highest, normalizer.log_sum);
+}
+
+}  // namespace splitwiser::sampling

@@ -1,0 +1,35 @@
+// Inputs of decode steps: a thread a row.
+#include "step.hpp"
+
+#include "ptx.cuh"
+
+namespace splitwiser::step {
+
+template <typename Body>
+__device__ __forceinline__ void each_real_row(const std::int32_t* counts, std::int32_t rows, const Body& body) {
+  const std::int32_t real = counts[0] < rows ? counts[0] : rows;
+  for (std::int64_t row = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; row < real;
+       row += std::int64_t(gridDim.x) * blockDim.x) {
+    body(row);
+  }
+}
+
+}  // namespace splitwiser::step
+
+using namespace splitwiser;
+
+SPLITWISER_KERNEL(step_feed, StepFeedParams, 128, 8) {
+  step::each_real_row(params.counts, params.rows, [&](std::int64_t row) {
+    const std::int32_t token = params.staged[row];
+    params.token_ids[row] = token >= 0 ? token : params.drawn[-1 - std::int64_t(token)];
+  });
+}
+
+SPLITWISER_KERNEL(step_advance, StepAdvanceParams, 128, 8) {
+  step::each_real_row(params.counts, params.rows, [&](std::int64_t row) {
+    params.token_ids[row] = params.drawn[row];
+    params.positions[row] += 1;
+    params.kv_lengths[row] += 1;
+    if (params.slots != nullptr) params.slots[row].position += 1;
+  });
+}

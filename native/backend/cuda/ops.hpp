@@ -1,0 +1,63 @@
+// The ops of one CUDA lane: each launches kernels in the lane's stream and returns.
+#pragma once
+
+#include <optional>
+
+#include "backend/backend.hpp"
+#include "backend/cuda/cost_model.hpp"
+#include "backend/cuda/lane_core.hpp"
+#include "backend/cuda/step_arrays.hpp"
+#include "backend/cuda/storage.hpp"
+
+namespace splitwiser::cuda {
+
+// What takes the place of a step's own arrays while a decode graph is made: arrays that stay where they are.
+struct GraphArrays;
+
+class CudaOps final : public Ops {
+ public:
+  explicit CudaOps(LaneCore& lane) : lane_(lane), costs_(lane.device()) {}
+
+  void embed(const StepInput& in, const Matrix& tokens, const Matrix* positions, int position_offset,
+             Tensor out) override;
+  void add_positions(const StepInput& in, const Matrix& positions, int position_offset, Tensor out) override;
+  void linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) override;
+  void layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) override;
+  void write_kv(const StepInput& in, KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv) override;
+  void attention(const StepInput& in, const KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv,
+                 Tensor out) override;
+  void gather_rows(Tensor x, std::span<const std::int32_t> rows, Tensor out) override;
+  void copy_pages(KvPool& pool, std::span<const PageCopy> copies) override;
+  void sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) override;
+  void read(Tensor from, std::span<std::byte> to) override;
+
+  // A new step: what was sent for the one before is forgotten.
+  void begin_step();
+  // From here on ops take these arrays instead of a step's own; null: the step's own again.
+  void use_graph(const GraphArrays* arrays) { graph_ = arrays; }
+  [[nodiscard]] bool in_graph() const { return graph_ != nullptr; }
+  // Steps from here on are decode() steps: token ids below 0 are taken from `drawn`, and sample() leaves the tokens there.
+  // Null: no longer.
+  void use_drawn(std::int32_t* drawn) { drawn_ = drawn; }
+  // Predicted seconds of what was issued since the last call.
+  [[nodiscard]] double take_cost();
+
+ private:
+  [[nodiscard]] const StepArrays& arrays(const StepInput& in);
+  [[nodiscard]] const TileList& tiles(const StepInput& in, int rows_per_tile);
+  void sample_graph(Tensor logits);
+
+  LaneCore& lane_;
+  CostModel costs_;
+  double cost_ = 0;
+  const GraphArrays* graph_ = nullptr;
+  std::int32_t* drawn_ = nullptr;
+  // What was sent in this step, and of which input.
+  std::optional<StepArrays> sent_;
+  const std::int32_t* sent_ids_ = nullptr;
+  std::size_t sent_rows_ = 0;
+  std::optional<TileList> sent_tiles_;
+  int tile_rows_ = 0;
+};
+
+}  // namespace splitwiser::cuda

@@ -1,0 +1,33 @@
+// A step's rows on the device.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "attention.hpp"
+#include "backend/backend.hpp"
+#include "backend/cuda/lane_core.hpp"
+#include "step_view.hpp"
+
+namespace splitwiser::cuda {
+
+struct StepArrays {
+  StepView view{};
+  std::int64_t max_decode_length = 0;    // longest of the segments with one row; 0: there is none
+  std::int64_t prefill_rows = 0;         // rows of the segments with more than one
+  double prefill_pairs = 0;              // sum of rows * keys over them: what attention costs
+  double decode_keys = 0;                // sum of keys over the segments with one row
+};
+
+// Checks that the arrays fit together and copies them, with what kernels need beside, in one copy.
+[[nodiscard]] StepArrays send_step(LaneCore& lane, const StepInput& in);
+
+// The tiles of prefill attention over the step's segments of more than one row.
+struct TileList {
+  const AttentionTile* tiles = nullptr;  // device
+  std::int32_t count = 0;
+};
+[[nodiscard]] TileList send_tiles(LaneCore& lane, const StepInput& in, int rows_per_tile);
+
+}  // namespace splitwiser::cuda

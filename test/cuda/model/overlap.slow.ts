@@ -1,0 +1,87 @@
+// Prefill and decode really run at the same time on the GPU: shown by the simulated device's own record.
+
+import t from "tap";
+
+import { bundledModel } from "../../helpers/paths.js";
+import { nothingFound, runOnDevice, type Grid, type Report } from "./simulator.js";
+
+t.setTimeout(1_200_000);
+
+/** Two streams generate while a long prompt is computed. */
+const program = `
+  const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split", maxBatchTokens: 512 });
+  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 120, ignoreEos: true }));
+  const first = running.map(async (stream) => {
+    const iterator = stream[Symbol.asyncIterator]();
+    let tokens = 0;
+    while (tokens < 4) tokens += (await iterator.next()).value.tokenIds.length;
+    return (async () => { while (!(await iterator.next()).done); })();
+  });
+  const rest = await Promise.all(first);
+  const prompt = await model.generate(ids(1800, 3), { maxTokens: 1, ignoreEos: true });
+  await Promise.all(rest);
+  const results = await Promise.all(running.map((stream) => stream.result));
+  say({
+    partition: model.device.partition, notes: model.device.partitionNotes, lanes: model.device.lanes,
+    prompt: prompt.timing.phases, itl: results.map((one) => one.timing.itlMs.length),
+  });
+  await model.dispose();
+`;
+
+const decodes = (grid: Grid): boolean => grid.graph;
+const prefills = (grid: Grid): boolean => !grid.graph && /prefill|wide/.test(grid.kernel);
+const together = (a: Grid, b: Grid): boolean => a.begin < b.end && b.begin < a.end;
+
+function overlapping(report: Report): [Grid, Grid][] {
+  const decode = report.trace.filter(decodes);
+  return report.trace.filter(prefills).flatMap((long) => decode.filter((one) => together(long, one)).map((one): [Grid, Grid] => [long, one]));
+}
+
+t.test("kernels of both lanes are in flight together, on disjoint multiprocessors", async (t) => {
+  const { said, report } = await runOnDevice(t, { SMS: 32, ARCH: 90 }, program);
+  const { partition, lanes } = said[0] as { partition: string; lanes: Record<"prefill" | "decode", { sms: number }> };
+  t.equal(partition, "green-context");
+  t.equal(lanes.prefill.sms + lanes.decode.sms, 32, "the lanes' shares are all there is");
+  nothingFound(t, report);
+  const pairs = overlapping(report);
+  t.ok(pairs.length > 20, "grids of a prompt and of decode graphs run at the same time", { pairs: pairs.length });
+  const apart = pairs.filter(([a, b]) => a.sms.length + b.sms.length <= 32);
+  t.ok(apart.length > 10, "most of them on their partitions", { apart: apart.length, pairs: pairs.length });
+  t.same(apart.filter(([a, b]) => a.sms.some((sm) => b.sms.includes(sm))), [], "which have no multiprocessor in common");
+});
+
+t.test("without green contexts the lanes still overlap, and the library says what it has", async (t) => {
+  const chain = [
+    { settings: { GREEN: 0, MPS: 1 }, partition: "mps", notes: 1 },
+    { settings: { GREEN: 0, MPS: 0 }, partition: "cta-quota", notes: 2 },
+  ] as const;
+  for (const { settings, partition, notes } of chain) {
+    const { said, report } = await runOnDevice(t, { SMS: 32, ARCH: 90, ...settings }, program);
+    const got = said[0] as { partition: string; notes: string[] };
+    t.equal(got.partition, partition);
+    t.equal(got.notes.length, notes, "why the earlier links were not taken", { got });
+    t.ok(overlapping(report).length > 20, `${partition}: grids of both lanes run at the same time`);
+    nothingFound(t, report);
+  }
+});
+
+/** Work while tokens come and nothing joins or leaves. */
+const steady = (tokens: number): string => `
+  const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split" });
+  const results = await model.generate([ids(20, 1), ids(33, 2)], { maxTokens: ${tokens}, ignoreEos: true });
+  say(results.map((one) => one.tokenIds.length));
+  await model.dispose();
+`;
+
+t.test("decoding more tokens allocates nothing, waits for no stream or context and copies from no pageable memory", async (t) => {
+  const short = (await runOnDevice(t, { SMS: 16 }, steady(20))).report;
+  const long = (await runOnDevice(t, { SMS: 16 }, steady(100))).report;
+  t.equal(long.device_allocations, short.device_allocations, "device memory");
+  t.equal(long.host_allocations, short.host_allocations, "pinned memory");
+  t.equal(long.pageable_copies, 0, "no copy from pageable memory");
+  for (const call of ["cuCtxSynchronize", "cuStreamSynchronize"]) {
+    t.equal(long.host_syncs[call] ?? 0, short.host_syncs[call] ?? 0, call);
+  }
+  t.equal(long.launches, short.launches, "every further step is a graph");
+  t.ok(long.graph_launches - short.graph_launches >= 79, "one graph launch a step", { short, long });
+});

@@ -1,0 +1,291 @@
+"""Attention kernels as the PTX that nvcc makes, against float64, and prefill against decode bit for bit.
+
+Run by test:ptx; alone: python3 test/ptx/attention.py [word of a case's name ...]. Needs nvcc, g++ and numpy.
+"""
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(HERE, 'ptxrun'))
+import ptxrun  # noqa: E402
+
+DTYPES = {'f32': 0, 'f16': 1, 'bf16': 2}
+EPS = {'f32': 2.0**-23, 'f16': 2.0**-10, 'bf16': 2.0**-7}
+HEAD_DIMS = (64, 80, 96, 128, 256)
+SPLIT_KEYS = 512
+PARTIAL_EXTRA = 4
+
+
+class StepView(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_void_p) for n in ('token_ids', 'positions', 'row_segments', 'row_indptr', 'page_indptr',
+                                               'page_indices', 'kv_lengths', 'counts')]
+    _fields_ += [('rows', ctypes.c_int32), ('segments', ctypes.c_int32)]
+
+
+class KvView(ctypes.Structure):
+    _fields_ = [('keys', ctypes.c_void_p), ('values', ctypes.c_void_p), ('page_stride', ctypes.c_int64),
+                ('head_stride', ctypes.c_int64), ('row', ctypes.c_int32), ('page_size', ctypes.c_int32),
+                ('dtype', ctypes.c_uint8)]
+
+
+class AttentionParams(ctypes.Structure):
+    _fields_ = [('step', StepView), ('kv', KvView), ('qkv', ctypes.c_void_p), ('out', ctypes.c_void_p),
+                ('qkv_cols', ctypes.c_int64), ('dtype', ctypes.c_uint8), ('heads', ctypes.c_int32),
+                ('kv_heads', ctypes.c_int32), ('head_dim', ctypes.c_int32), ('scale', ctypes.c_float),
+                ('window', ctypes.c_int32), ('soft_cap', ctypes.c_float), ('alibi_slopes', ctypes.c_void_p),
+                ('tiles', ctypes.c_void_p), ('tile_count', ctypes.c_int32), ('max_kv_length', ctypes.c_int64),
+                ('partials', ctypes.c_void_p), ('arrivals', ctypes.c_void_p)]
+
+
+def rounded(x, dtype):
+    """The numbers that dtype can hold, as float32."""
+    x = np.asarray(x, np.float32)
+    if dtype == 'f16':
+        return x.astype(np.float16).astype(np.float32)
+    if dtype == 'bf16':
+        bits = x.view(np.uint32).astype(np.uint64)
+        bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000
+        return bits.astype(np.uint32).view(np.float32)
+    return x
+
+
+def to_bytes(x, dtype):
+    x = np.ascontiguousarray(x, np.float32)
+    if dtype == 'f16':
+        return x.astype(np.float16).tobytes()
+    if dtype == 'bf16':
+        return (x.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    return x.tobytes()
+
+
+def from_bytes(data, dtype):
+    if dtype == 'f16':
+        return np.frombuffer(data, np.float16).astype(np.float32)
+    if dtype == 'bf16':
+        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(data, np.float32)
+
+
+def padded(head_dim):
+    return next(d for d in HEAD_DIMS if head_dim <= d)
+
+
+class Sequences:
+    """Sequences with their queries, keys and values, in pages whose tails hold NaN."""
+
+    def __init__(self, lengths, heads, kv_heads, head_dim, kv_dtype='f16', dtype=None, page_size=16, window=0,
+                 soft_cap=0.0, alibi=False, seed=1, spread=1.0):
+        rng = np.random.default_rng(seed)
+        self.lengths, self.heads, self.kv_heads, self.head_dim = lengths, heads, kv_heads, head_dim
+        self.kv_dtype, self.dtype, self.page_size = kv_dtype, dtype or kv_dtype, page_size
+        self.window, self.soft_cap = window, soft_cap
+        self.scale = float(np.float32(head_dim**-0.5))
+        self.slopes = 2.0**-np.arange(1, heads + 1, dtype=np.float32) if alibi else None
+        self.row = padded(head_dim)
+        self.q = [rounded(rng.standard_normal((n, heads, head_dim)) * spread, self.dtype) for n in lengths]
+        self.k = [rounded(rng.standard_normal((n, kv_heads, head_dim)) * spread, kv_dtype) for n in lengths]
+        self.v = [rounded(rng.standard_normal((n, kv_heads, head_dim)), kv_dtype) for n in lengths]
+        counts = [(n + page_size - 1) // page_size for n in lengths]
+        self.pool = sum(counts) + 3
+        order = rng.permutation(self.pool)
+        self.pages, taken = [], 0
+        for c in counts:
+            self.pages.append(order[taken:taken + c])
+            taken += c
+
+    def cache(self, lengths):
+        """[keys, values] as bytes: only the first lengths[s] tokens are there, all else is NaN."""
+        both = []
+        for source in (self.k, self.v):
+            pool = np.full((self.pool, self.kv_heads, self.page_size, self.row), np.nan, np.float32)
+            for s, n in enumerate(lengths):
+                for p in range((n + self.page_size - 1) // self.page_size):
+                    first = p * self.page_size
+                    count = min(self.page_size, n - first)
+                    page = pool[self.pages[s][p]]
+                    page[:, :count, :] = 0
+                    page[:, :count, :self.head_dim] = source[s][first:first + count].transpose(1, 0, 2)
+            both.append(to_bytes(pool, self.kv_dtype))
+        return both
+
+    def reference(self, s, position):
+        """[heads, head_dim] in float64, of the row at `position`."""
+        group = self.heads // self.kv_heads
+        first = max(0, position - self.window + 1) if self.window else 0
+        keys = np.arange(first, position + 1)
+        q = rounded(self.q[s][position], self.kv_dtype).astype(np.float64)
+        k = np.repeat(self.k[s][keys].astype(np.float64), group, 1)
+        v = np.repeat(self.v[s][keys].astype(np.float64), group, 1)
+        scores = np.einsum('hd,khd->hk', q, k) * self.scale
+        if self.soft_cap:
+            scores = self.soft_cap * np.tanh(scores / self.soft_cap)
+        if self.slopes is not None:
+            scores = scores + self.slopes[:, None].astype(np.float64) * (keys - position)[None, :]
+        weights = np.exp(scores - scores.max(1, keepdims=True))
+        weights /= weights.sum(1, keepdims=True)
+        return np.einsum('hk,khd->hd', weights, v), np.einsum('hk,khd->hd', weights, np.abs(v))
+
+
+def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, **launch):
+    """Attention of rows [first, last) of every sequence. Returns a list of arrays [rows, heads * head_dim]."""
+    q = sequences
+    if tile_rows is None:
+        tile_rows = 32 if q.kv_dtype == 'f32' and q.row == 256 else 64
+    lengths = [last for _, last in ranges]
+    rows = [last - first for first, last in ranges]
+    segments = len(ranges) + extra_segments
+    indptr = np.concatenate([[0], np.cumsum(rows), [sum(rows)] * extra_segments]).astype(np.int32)
+    pages = [q.pages[s][:(n + q.page_size - 1) // q.page_size] for s, n in enumerate(lengths)]
+    page_indptr = np.concatenate([[0], np.cumsum([len(p) for p in pages])]).astype(np.int32)
+    page_indptr = np.concatenate([page_indptr, [page_indptr[-1]] * extra_segments]).astype(np.int32)
+    qkv_cols = (q.heads + 2 * q.kv_heads) * q.head_dim
+    qkv = np.full((max(sum(rows), 1), qkv_cols), np.nan, np.float32)
+    at = 0
+    for s, (first, last) in enumerate(ranges):
+        qkv[at:at + last - first, :q.heads * q.head_dim] = q.q[s][first:last].reshape(last - first, -1)
+        at += last - first
+    tiles = [(s, r) for s, n in enumerate(rows) if n > 1 for r in range(0, n, tile_rows)]
+    longest = max(lengths)
+    splits = (longest + SPLIT_KEYS - 1) // SPLIT_KEYS
+    group = q.heads // q.kv_heads
+    units = q.kv_heads * ((group + 15) // 16)
+
+    buffers = []
+
+    def give(data):
+        buffers.append(mod.alloc(data, readonly=True))
+        return buffers[-1].ptr
+
+    keys, values = q.cache(lengths)
+    out = mod.alloc(sum(rows) * q.heads * q.head_dim * (4 if q.dtype == 'f32' else 2))
+    arrivals = mod.alloc(np.zeros(segments * units, np.uint32).tobytes())
+    partials = mod.alloc(max(16, segments * q.heads * splits * (q.row + PARTIAL_EXTRA) * 4))
+    p = AttentionParams()
+    p.step.row_indptr = give(indptr.tobytes())
+    p.step.page_indptr = give(page_indptr.tobytes())
+    p.step.page_indices = give(np.concatenate(pages).astype(np.int32).tobytes())
+    p.step.kv_lengths = give(np.array(lengths + [0] * extra_segments, np.int32).tobytes())
+    p.step.counts = give(np.array([sum(rows), len(ranges)], np.int32).tobytes())
+    p.step.rows, p.step.segments = sum(rows), segments
+    p.kv.keys, p.kv.values = give(keys), give(values)
+    p.kv.head_stride, p.kv.page_stride = q.page_size * q.row, q.page_size * q.row * q.kv_heads
+    p.kv.row, p.kv.page_size, p.kv.dtype = q.row, q.page_size, DTYPES[q.kv_dtype]
+    p.qkv, p.out, p.qkv_cols, p.dtype = give(to_bytes(qkv, q.dtype)), out.ptr, qkv_cols, DTYPES[q.dtype]
+    p.heads, p.kv_heads, p.head_dim, p.scale = q.heads, q.kv_heads, q.head_dim, q.scale
+    p.window, p.soft_cap = q.window, q.soft_cap
+    p.alibi_slopes = give(q.slopes.tobytes()) if q.slopes is not None else None
+    p.tiles = give(np.array(tiles, np.int32).tobytes()) if tiles else None
+    p.tile_count, p.max_kv_length = len(tiles), longest
+    p.partials, p.arrivals = partials.ptr, arrivals.ptr
+
+    sizes = shapes()[(q.kv_dtype, q.row)]
+    if tiles:
+        mod.launch(f'attention_prefill_{q.kv_dtype}_d{q.row}', grid=grid, block=sizes[0], smem=sizes[1], args=[bytes(p)],
+                   **launch)
+    if any(n == 1 for n in rows):
+        mod.launch(f'attention_decode_{q.kv_dtype}_d{q.row}', grid=grid, block=sizes[2], smem=sizes[3], args=[bytes(p)],
+                   **launch)
+    if any(arrivals.get('u32')):
+        raise AssertionError('a counter of arrivals is not zero after the kernel')
+    result = from_bytes(out.read(), q.dtype).reshape(sum(rows), -1).copy()
+    for b in buffers + [out, arrivals, partials]:
+        b.free()
+    return [result[indptr[s]:indptr[s + 1]] for s in range(len(ranges))]
+
+
+_shapes = {}
+
+
+def shapes():
+    """(kv dtype, padded head dim) -> threads and shared bytes of prefill, of decode: from attention_shape.hpp itself."""
+    if not _shapes:
+        lines = ''.join(
+            f'using S{b}_{d} = splitwiser::AttentionShape<{b}, {d}>; std::printf("{b} {d} %d %d %d %d\\n", S{b}_{d}::kPrefillThreads, '
+            f'S{b}_{d}::kPrefillBytes, S{b}_{d}::kDecodeThreads, S{b}_{d}::kDecodeBytes);\n' for b in (2, 4) for d in HEAD_DIMS)
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = os.path.join(folder, 'shapes.cpp'), os.path.join(folder, 'shapes')
+            with open(source, 'w', encoding='utf8') as file:
+                file.write(f'#include <cstdio>\n#include "attention_shape.hpp"\nint main() {{\n{lines}}}\n')
+            subprocess.run(['g++', '-std=c++20', '-I', os.path.join(ROOT, 'kernels'), '-o', program, source], check=True)
+            text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+        for line in text.splitlines():
+            b, d, *sizes = map(int, line.split())
+            for name in ('f16', 'bf16') if b == 2 else ('f32',):
+                _shapes[(name, d)] = sizes
+    return _shapes
+
+
+def compile_kernels(dtype):
+    folder = os.environ.get('SPLITWISER_PTX_FOLDER') or tempfile.gettempdir()
+    ptx = os.path.join(folder, f'splitwiser_attention_{dtype}.ptx')
+    subprocess.run(['nvcc', '-std=c++20', '-O3', '-fmad=false', '-I', os.path.join(ROOT, 'kernels'), '-arch=compute_80', '-ptx',
+                    '-o', ptx, os.path.join(ROOT, 'kernels', f'attention_{dtype}.cu')], check=True)
+    return ptx
+
+
+def check_close(sequences, ranges, results, name):
+    q = sequences
+    narrow = max(EPS[q.kv_dtype], EPS[q.dtype])
+    worst = 0.0
+    for s, (first, last) in enumerate(ranges):
+        for i in range(first, last):
+            expected, size = q.reference(s, i)
+            got = results[s][i - first].reshape(q.heads, q.head_dim)
+            if not np.isfinite(got).all():
+                raise AssertionError(f'{name}: sequence {s}, position {i}: not finite')
+            error = np.abs(got - expected) / (4e-6 + narrow * size)
+            worst = max(worst, float(error.max()))
+    if worst > 1.5:
+        raise AssertionError(f'{name}: error {worst:.2f} of the tolerance')
+    return worst
+
+
+def same_bits(a, b, name):
+    if not np.array_equal(a.view(np.uint32), b.view(np.uint32)):
+        raise AssertionError(f'{name}: {int((a.view(np.uint32) != b.view(np.uint32)).sum())} of {a.size} numbers differ')
+
+
+# One instance of every kernel: several lengths at once, chunks, single rows, a padded segment, other grids and seeds.
+CASES = [
+    ('heads of their own', dict(lengths=[3, 64, 130], heads=2, kv_heads=2)),
+    ('groups', dict(lengths=[1, 65, 17], heads=6, kv_heads=2, page_size=64, window=20)),
+]
+
+
+def check_case(mod, name, spec, race=False, seed=None):
+    q = Sequences(**spec)
+    launch = dict(race=race) if seed is None else dict(race=race, seed=seed)
+    whole = [(0, n) for n in q.lengths]
+    full = run(mod, q, whole, grid=2, **launch)
+    worst = check_close(q, whole, full, name)
+    last = [(n - 1, n) for n in q.lengths]
+    single = run(mod, q, last, grid=3, extra_segments=2, **launch)
+    for s, n in enumerate(q.lengths):
+        same_bits(full[s][n - 1], single[s][0], f'{name}: prefill and decode of {n} tokens')
+    chunk = [(max(0, n - 1 - n // 3), n) for n in q.lengths]
+    part = run(mod, q, chunk, grid=1, **launch)
+    for s, (first, n) in enumerate(chunk):
+        same_bits(full[s][first:n], part[s], f'{name}: a chunk of {n - first} of {n} tokens')
+    return worst
+
+
+def main(words):
+    for dtype in ('f16', 'bf16', 'f32'):
+        mod = ptxrun.load(compile_kernels(dtype))
+        for dim in HEAD_DIMS:
+            for i, (name, spec) in enumerate(CASES):
+                name = f'{dtype} d{dim} {name}'
+                if words and not any(w in name for w in words):
+                    continue
+                worst = check_case(mod, name, dict(spec, head_dim=dim, kv_dtype=dtype), race=i == 0, seed=dim + i)
+                print(f'ok - {name}: {worst:.2f} of the tolerance', flush=True)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

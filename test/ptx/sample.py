@@ -1,0 +1,217 @@
+"""The sampling kernels as the PTX that nvcc makes, against the host's sampling: the same tokens from the same bits."""
+import ctypes
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KERNELS = os.path.join(HERE, '..', '..', 'kernels')
+sys.path.insert(0, os.path.join(HERE, 'ptxrun'))
+import ptxrun  # noqa: E402
+
+MOST_TOP = 64
+PARAMS = struct.Struct('<10Q q i 4x')                       # SampleParams
+INF = float('inf')
+
+
+def compile_ptx(name, folder):
+    out = os.path.join(folder, name + '.ptx')
+    subprocess.run(['nvcc', '-std=c++20', '-O3', '-fmad=false', '-arch=compute_80', '-ptx', '-I', KERNELS,
+                    os.path.join(KERNELS, name + '.cu'), '-o', out], check=True)
+    return ptxrun.load(out)
+
+
+def compile_host(folder):
+    out = os.path.join(folder, 'host.so')
+    subprocess.run(['g++', '-std=c++20', '-O2', '-ffp-contract=off', '-shared', '-fPIC', '-I', KERNELS,
+                    os.path.join(HERE, 'host.cpp'), '-o', out], check=True)
+    return ctypes.CDLL(out)
+
+
+class Row:
+    """One slot: options, entries and where its logits are."""
+
+    def __init__(self, logits, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0, repetition=1.0, presence=0.0, frequency=0.0,
+                 counts=(), bias=(), forbidden=(), seed=0, choice=0, position=0, top=-1, target=None):
+        self.logits = np.asarray(logits, dtype=np.float32)
+        self.options = struct.pack('<fi d ffff', temperature, top_k, top_p, min_p, repetition, presence, frequency)
+        self.counts, self.bias, self.forbidden = list(counts), list(bias), list(forbidden)
+        self.seed, self.choice, self.position, self.top, self.target = seed, choice, position, top, target
+
+
+def packed_entries(row):
+    return (b''.join(struct.pack('<iii', *c) for c in row.counts), b''.join(struct.pack('<if', *b) for b in row.bias),
+            b''.join(struct.pack('<i', f) for f in row.forbidden))
+
+
+def host_token(host, row):
+    logits = row.logits.copy()
+    counts, bias, forbidden = packed_entries(row)
+    return host.host_sample(logits.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(len(logits)), row.options, counts,
+                            ctypes.c_int64(len(row.counts)), bias, ctypes.c_int64(len(row.bias)), forbidden,
+                            ctypes.c_int64(len(row.forbidden)), ctypes.c_uint64(row.seed), ctypes.c_uint32(row.choice),
+                            ctypes.c_uint32(row.position))
+
+
+def host_logprobs(host, row, token):
+    out = (ctypes.c_byte * (8 * max(1, row.top)))()
+    logprob = ctypes.c_float()
+    n = host.host_logprobs(row.logits.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(len(row.logits)), row.top, token, out,
+                           ctypes.byref(logprob))
+    return [struct.unpack_from('<if', out, 8 * i) for i in range(n)], logprob.value
+
+
+def run(module, logprobs_module, rows, grid, block, real=None, **options):
+    """Launches logprobs and sample. Returns tokens, outputs, top entries."""
+    vocab, count = len(rows[0].logits), len(rows)
+    order = np.random.default_rng(count).permutation(count)  # slots and rows of logits are in different orders
+    logits = np.empty((count, vocab), np.float32)
+    slots, counts, bias, forbidden = b'', b'', b'', b''
+    totals = [0, 0, 0]
+    for i, row in enumerate(rows):
+        logits[order[i]] = row.logits
+        ends = [totals[0] + len(row.counts), totals[1] + len(row.bias), totals[2] + len(row.forbidden)]
+        slots += row.options + SLOT_REST.pack(row.seed, int(order[i]), row.choice, row.position,
+                                              -1 if row.target is None else row.target, row.top, row.target is None,
+                                              totals[0], ends[0], totals[1], ends[1], totals[2], ends[2])
+        totals = ends
+        c, b, f = packed_entries(row)
+        counts, bias, forbidden = counts + c, bias + b, forbidden + f
+    m = {}
+    for name, mod in (('sample', module), ('logprobs', logprobs_module)):
+        m[name] = mod
+    buffers = [module.alloc(logits.tobytes()), module.alloc(slots, readonly=True)]
+    buffers += [module.alloc(x if x else b'\0' * 4, readonly=True) for x in (counts, bias, forbidden)]
+    outputs, top = module.alloc(8 * count), module.alloc(8 * MOST_TOP * count)
+    tokens = module.alloc(4 * count)
+    scratch = module.alloc(16 * count + (sum(totals) + 1) // 2 * 8)
+    real_buffer = module.alloc(struct.pack('<i', count if real is None else real))
+    params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr, real_buffer.ptr, scratch.ptr, vocab, count)
+    if any(row.top >= 0 for row in rows):
+        logprobs_module.launch('logprobs', grid=grid, block=block, smem=49152, args=[params], **options)
+    module.launch('sample', grid=grid, block=block, smem=49152, args=[params], **options)
+    out = [struct.unpack_from('<if', outputs.read(), 8 * i) for i in range(count)]
+    entries = [[struct.unpack_from('<if', top.read(), 8 * (MOST_TOP * i + j)) for j in range(max(0, rows[i].top))]
+               for i in range(count)]
+    drawn = tokens.get('i32')
+    for b in buffers + [outputs, top, tokens, scratch, real_buffer]:
+        b.free()
+    return drawn, out, entries
+
+
+SLOT_REST = struct.Struct('<Q q II i i i ii ii ii 4x')
+
+
+def close(a, b):
+    return a == b or abs(a - b) <= 4e-6 + 4e-7 * abs(b)
+
+
+def check(host, rows, result):
+    """Returns the number of rows that differ, printing them."""
+    drawn, out, entries = result
+    wrong = 0
+    for i, row in enumerate(rows):
+        token = host_token(host, row) if row.target is None else row.target
+        problem = ''
+        if out[i][0] != token or (row.target is None and drawn[i] != token):
+            problem = f'token {out[i][0]}, the host draws {token}'
+        elif row.top >= 0:
+            expected, logprob = host_logprobs(host, row, token)
+            expected += [(-1, -INF)] * (row.top - len(expected))
+            if not close(out[i][1], logprob):
+                problem = f'logprob {out[i][1]}, the host has {logprob}'
+            elif [t for t, _ in expected] != [t for t, _ in entries[i]] or not all(
+                    close(a[1], b[1]) for a, b in zip(entries[i], expected)):
+                problem = f'top {entries[i]}, the host has {expected}'
+        elif out[i][1] != 0:
+            problem = f'logprob {out[i][1]} where none was wanted'
+        if problem:
+            wrong += 1
+            if wrong <= 5:
+                print(f'  row {i} of {len(row.logits)}: {problem}; options {struct.unpack("<fi d ffff", row.options)}')
+    return wrong
+
+
+def random_logits(rng, vocab):
+    kind = rng.integers(0, 10)
+    x = rng.standard_normal(vocab).astype(np.float32) * np.float32(rng.choice([0.1, 1, 2.5, 6, 30]))
+    if kind == 0:  # ties
+        x = np.round(x)
+    elif kind == 1:
+        x = np.round(x * 2) / 2
+        x[rng.random(vocab) < 0.3] = -INF
+    elif kind == 2:
+        x[:] = -INF
+        if rng.random() < 0.7:
+            x[rng.integers(0, vocab)] = rng.standard_normal()  # one candidate
+    elif kind == 3:
+        x[rng.random(vocab) < 0.2] = np.nan
+    elif kind == 4:
+        x[:] = x[0]
+    elif kind == 5:
+        x = np.where(rng.random(vocab) < 0.5, np.float32(0), np.float32(-0.0)) + np.where(rng.random(vocab) < .5, 0, x).astype(np.float32)
+        x = x.astype(np.float32)
+    elif kind == 6 and rng.random() < 0.5:
+        x[rng.integers(0, vocab, 2)] = INF
+    elif kind == 7:
+        x *= np.float32(1e30)
+    return x
+
+
+def random_row(rng, vocab, plain=False):
+    options = {}
+    if rng.random() < 0.9:
+        options['temperature'] = float(rng.choice([1, 0.7, 1.5, 0.01, 1e-30, 5, 100]))
+    if rng.random() < 0.4:
+        options['top_k'] = int(rng.choice([1, 2, 5, 50, 300, vocab - 1, vocab, vocab + 7]))
+    if rng.random() < 0.5:
+        options['top_p'] = float(rng.choice([0, 0.1, 0.5, 0.9, 0.95, 0.999999]))
+    if rng.random() < 0.3:
+        options['min_p'] = float(rng.choice([0.05, 0.5, 1, 1e-9]))
+    if not plain:
+        if rng.random() < 0.3:
+            options['repetition'], options['presence'], options['frequency'] = 1.3, 0.5, 0.1
+            n = min(vocab, int(rng.integers(1, 60)))
+            ids = rng.permutation(vocab + 2)[:n] - 1
+            options['counts'] = [(int(t), int(rng.integers(0, 4)), int(rng.integers(0, 2))) for t in ids]
+        if rng.random() < 0.2:
+            ids = rng.permutation(vocab)[:min(vocab, 5)]
+            options['bias'] = [(int(t), float(rng.choice([3, -2, -INF, 40]))) for t in ids]
+        if rng.random() < 0.2:
+            options['forbidden'] = [int(t) for t in rng.integers(-1, vocab + 1, 4)] + [3 % vocab, 3 % vocab]
+        if rng.random() < 0.3:
+            options['top'] = int(rng.choice([0, 1, 5, 20, 64]))
+        if rng.random() < 0.1:
+            options['target'] = int(rng.integers(0, vocab))
+            options['top'] = int(rng.choice([0, 3]))
+    return Row(random_logits(rng, vocab), seed=int(rng.integers(0, 2**63)), choice=int(rng.integers(0, 4)),
+               position=int(rng.integers(0, 5000)), **options)
+
+
+def main():
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        host, module, logprobs_module = compile_host(folder), compile_ptx('sample', folder), compile_ptx('sample_logprobs', folder)
+        rng = np.random.default_rng(int(os.environ.get('SEED', '1')))
+        scale = float(os.environ.get('ROWS', '1'))
+        for vocab, count, block, grid in ((1, 40, 32, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40),
+                                          (4096, 24, 256, 9), (50272, 6, 512, 2), (151936, 3, 512, 5)):
+            rows = [random_row(rng, vocab) for _ in range(max(1, int(count * scale)))]
+            wrong += check(host, rows, run(module, logprobs_module, rows, grid, block))
+            print(f'vocabulary {vocab}: {len(rows)} rows, {wrong} wrong so far', flush=True)
+        rows = [random_row(rng, 397) for _ in range(24)]
+        for seed in range(3):
+            wrong += check(host, rows, run(module, logprobs_module, rows, 5, 96, seed=seed, race=True))
+        # Rows beyond the real ones are left alone.
+        drawn, _, _ = run(module, logprobs_module, [Row(np.arange(7)) for _ in range(4)], 2, 32, real=3)
+        wrong += int(list(drawn[:3]) != [6, 6, 6] or drawn[3] == 6)
+    print('wrong:', wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
