@@ -3,7 +3,6 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../dist/addon.js";
-import type { Roofline } from "./model.js";
 import { makeRow, say, type BenchRow } from "./row.js";
 
 /** What `splitwiser_bench --json` prints. */
@@ -28,7 +27,8 @@ interface NativeReport {
 
 export interface KernelFigures {
   rows: BenchRow[];
-  roofline: Roofline;
+  /** Measured in the same run with all threads. */
+  peak: NativeReport["peak"];
   machine: NativeReport["machine"];
 }
 
@@ -55,7 +55,7 @@ export async function kernelFigures(options: { quick: boolean }): Promise<Kernel
   const { machine, peak, rows } = JSON.parse(await runProgram(options.quick)) as NativeReport;
   return {
     machine,
-    roofline: { peakFlops: peak.flops, readBandwidth: peak.readBytesPerSecond },
+    peak,
     rows: rows.map((row) =>
       makeRow({
         group: "kernels",

@@ -12,21 +12,32 @@ const promptTokens = 512;
 const outputTokens = 64;
 const longPrompt = 1536;
 
-export interface Roofline {
-  /** FLOP/s of all threads, measured in the same run. */
-  peakFlops: number;
-  /** Bytes/s of reading from memory with all threads, measured in the same run. */
-  readBandwidth: number;
+/** One thing that bounds a device: FLOP/s or bytes/s, and in words what it is and where the number is from. */
+export interface Limit {
+  name: string;
+  value: number;
 }
 
-export async function modelRows({ repeats, roofline }: { repeats: number; roofline: Roofline }): Promise<BenchRow[]> {
-  say("model: OPT-125M's shape, random weights");
+/** null: not known. On a CPU both are measured with all threads in the same run. */
+export interface Roofline {
+  flops: Record<"f32" | "f16", Limit | null>;
+  bandwidth: Limit | null;
+}
+
+export interface ModelRowsOptions {
+  device: "cpu" | `cuda:${number}`;
+  repeats: number;
+  roofline: Roofline;
+}
+
+export async function modelRows({ device, repeats, roofline }: ModelRowsOptions): Promise<BenchRow[]> {
+  say(`model: OPT-125M's shape, random weights, on ${device}`);
   const folder = await opt125m();
   const rows: BenchRow[] = [];
   for (const dtype of ["f32", "f16"] as const) {
-    const model = await loadModel(folder, { dtype, schedule: "sequential", maxModelLen: 2048, maxSequences: 4 });
+    const model = await loadModel(folder, { device, dtype, schedule: "sequential", maxModelLen: 2048, maxSequences: 4 });
     try {
-      rows.push(await prefillRow(model, dtype, repeats, roofline), await decodeRow(model, dtype, repeats, roofline));
+      rows.push(await prefillRow(model, dtype, repeats, roofline.flops[dtype]), await decodeRow(model, dtype, repeats, roofline.bandwidth));
       if (dtype === "f32") rows.push(...(await eventLoopRows(model)));
     } finally {
       await model.dispose();
@@ -43,7 +54,11 @@ async function repeated(repeats: number, run: () => Promise<number>): Promise<nu
   return values;
 }
 
-async function prefillRow(model: Model, dtype: StorageOption, repeats: number, { peakFlops }: Roofline): Promise<BenchRow> {
+/** The rate that a limit allows, in tokens/s. */
+const allowed = (limit: Limit | null, tokensPerUnit: number): BenchRow["baseline"] =>
+  limit === null ? null : { name: limit.name, value: limit.value * tokensPerUnit };
+
+async function prefillRow(model: Model, dtype: StorageOption, repeats: number, peak: Limit | null): Promise<BenchRow> {
   const random = createRandom(1);
   const rates = await repeated(repeats, async () => {
     const { timing } = await model.generate(randomTokens(promptTokens, model.config.vocab, random), { maxTokens: 1 });
@@ -54,11 +69,11 @@ async function prefillRow(model: Model, dtype: StorageOption, repeats: number, {
     name: `pp${promptTokens} ${dtype}`,
     unit: "tok/s",
     ...figureOf(rates),
-    baseline: { name: "f32 FMA peak", value: (peakFlops * promptTokens) / prefillFlops(promptTokens) },
+    baseline: allowed(peak, promptTokens / prefillFlops(promptTokens)),
   });
 }
 
-async function decodeRow(model: Model, dtype: "f32" | "f16", repeats: number, { readBandwidth }: Roofline): Promise<BenchRow> {
+async function decodeRow(model: Model, dtype: "f32" | "f16", repeats: number, bandwidth: Limit | null): Promise<BenchRow> {
   const random = createRandom(2);
   const rates = await repeated(repeats, async () => {
     const prompt = randomTokens(8, model.config.vocab, random);
@@ -72,7 +87,7 @@ async function decodeRow(model: Model, dtype: "f32" | "f16", repeats: number, { 
     name: `tg${outputTokens} ${dtype}`,
     unit: "tok/s",
     ...figureOf(rates),
-    baseline: { name: "read bandwidth", value: readBandwidth / bytes },
+    baseline: allowed(bandwidth, 1 / bytes),
   });
 }
 

@@ -9,7 +9,7 @@ import { createRandom } from "../dist/workload/random.js";
 /** As facebook/opt-125m's config.json has them. */
 export const shape = { layers: 12, hidden: 768, heads: 12, ffn: 3072, vocab: 50272, positions: 2048 } as const;
 
-const config = {
+const wholeConfig = {
   model_type: "opt",
   architectures: ["OPTForCausalLM"],
   activation_function: "relu",
@@ -36,8 +36,8 @@ interface TensorPlan {
   fill: "random" | "one" | "zero";
 }
 
-function tensors(): TensorPlan[] {
-  const { hidden, ffn, layers, vocab, positions } = shape;
+function tensors(layers: number): TensorPlan[] {
+  const { hidden, ffn, vocab, positions } = shape;
   const norm = (name: string): TensorPlan[] => [
     { name: `${name}.weight`, shape: [hidden], fill: "one" },
     { name: `${name}.bias`, shape: [hidden], fill: "zero" },
@@ -78,9 +78,10 @@ function halfBits(steps: number): number {
   return ((exponent - 16 + 15) << 10) | ((steps << (10 - exponent)) & 0x3ff);
 }
 
-/** Folder of the model; written once, 240 MiB in the system's folder for temporary files. */
-export async function opt125m(): Promise<string> {
-  const plan = tensors();
+/** Folder of the model; written once, 240 MiB in the system's folder for temporary files. With fewer layers, all else is the same. */
+export async function opt125m({ layers = shape.layers }: { layers?: number } = {}): Promise<string> {
+  const plan = tensors(layers);
+  const config = { ...wholeConfig, num_hidden_layers: layers };
   const header: Record<string, object> = {};
   let offset = 0;
   for (const { name, shape: dims } of plan) {

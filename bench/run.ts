@@ -1,19 +1,36 @@
-// `npm run bench -- [--json] [--quick] [--only kernels,model,js] [--repeats 5]`: every figure beside its baseline, all taken in this run.
+// `npm run bench -- [--json] [--quick] [--only kernels,model,js] [--repeats 5] [--device cpu|cuda|cuda:N]`: every figure beside its baseline,
+// all taken in this run. `--modelled [--layers 2] [--tier checked|fast]`: times of GPUs that are not here, computed from exact counts.
 import { parseArgs } from "node:util";
 import { colorsOf, numberText, printJson, printLine, tableText } from "../dist/cli/terminal.js";
+import { findGpu, type GpuFound } from "./cuda/gpu.js";
+import { printModelled } from "./cuda/modelled-text.js";
+import { aim, modelledReport } from "./cuda/modelled.js";
+import { printTraffic, trafficRows } from "./cuda/traffic.js";
 import { jsRows } from "./js.js";
 import { kernelFigures } from "./kernels.js";
-import { modelRows } from "./model.js";
+import { modelRows, type Roofline } from "./model.js";
+import { shape } from "./opt125m.js";
 import type { BenchRow, FigureSpread } from "./row.js";
 
 const groups = ["kernels", "model", "js"] as const;
+const tiers = ["checked", "fast"] as const;
 
 interface BenchArguments {
   json: boolean;
-  /** Short kernel runs: whether it works, not how fast. */
+  /** Short kernel runs, one modelled decode step: whether it works, not how fast. */
   quick: boolean;
   only: readonly string[];
   repeats: number;
+  device: string;
+  modelled: boolean;
+  layers: number;
+  tier: (typeof tiers)[number];
+}
+
+function readInteger(name: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new Error(`--${name}: expected an integer from ${least} to ${most}, got "${text}"`);
 }
 
 function readArguments(): BenchArguments {
@@ -23,14 +40,22 @@ function readArguments(): BenchArguments {
       quick: { type: "boolean", default: false },
       only: { type: "string" },
       repeats: { type: "string", default: "5" },
+      device: { type: "string", default: "cpu" },
+      modelled: { type: "boolean", default: false },
+      layers: { type: "string", default: "2" },
+      tier: { type: "string", default: tiers[0] },
     },
   });
-  const only = values.only?.split(",") ?? groups;
-  const unknown = only.find((word) => !groups.some((group) => group === word));
-  if (unknown !== undefined) throw new Error(`--only: expected a list of ${groups.join(",")}, got "${unknown}"`);
-  const repeats = Number(values.repeats);
-  if (!Number.isInteger(repeats) || repeats < 1) throw new Error(`--repeats: expected an integer of at least 1, got "${values.repeats}"`);
-  return { json: values.json, quick: values.quick, only, repeats };
+  const { json, quick, device, modelled } = values;
+  // The kernels' loop is the CPU's own, and what JavaScript costs is measured with it.
+  const offered = device === "cpu" ? groups : (["model"] as const);
+  const only = values.only?.split(",") ?? offered;
+  const unknown = only.find((word) => !offered.some((group) => group === word));
+  if (unknown !== undefined) throw new Error(`--only: expected a list of ${offered.join(",")} on ${device}, got "${unknown}"`);
+  const tier = tiers.find((one) => one === values.tier);
+  if (tier === undefined) throw new Error(`--tier: expected ${tiers.join(" or ")}, got "${values.tier}"`);
+  const repeats = readInteger("repeats", values.repeats, 1, 1000);
+  return { json, quick, only, repeats, device, modelled, layers: readInteger("layers", values.layers, 2, shape.layers), tier };
 }
 
 function spreadText(spread: FigureSpread | null): string {
@@ -53,24 +78,7 @@ function cells({ name, unit, value, spread, baseline, ratio, check }: BenchRow):
   return [name, `${numberText(value)}${spreadText(spread)}`, unit, beside, judged, checked];
 }
 
-async function main(): Promise<void> {
-  const { json, quick, only, repeats } = readArguments();
-  const rows: BenchRow[] = [];
-  // The rooflines come from the native loop, so the model's rows need it as well.
-  const kernels = only.includes("kernels") || only.includes("model") ? await kernelFigures({ quick }) : null;
-  if (kernels !== null && only.includes("kernels")) rows.push(...kernels.rows);
-  if (kernels !== null && only.includes("model")) rows.push(...(await modelRows({ repeats, roofline: kernels.roofline })));
-  if (only.includes("js")) rows.push(...(await jsRows()));
-  if (rows.some(({ check }) => check?.ok === false)) process.exitCode = 1;
-  if (json) {
-    printJson({ node: process.version, machine: kernels?.machine ?? null, roofline: kernels?.roofline ?? null, rows });
-    return;
-  }
-  if (kernels !== null) {
-    const { machine, roofline } = kernels;
-    const peaks = `${numberText(roofline.peakFlops / 1e9)} GFLOP/s f32, ${numberText(roofline.readBandwidth / 1e9)} GB/s read`;
-    printLine(`${machine.name}, ${machine.isa}, ${machine.threads} of ${machine.cores} cores; measured: ${peaks}\n`);
-  }
+function printRows(rows: readonly BenchRow[]): void {
   const columns = [
     { head: "what", align: "left" as const },
     { head: "median (spread)" },
@@ -80,6 +88,75 @@ async function main(): Promise<void> {
     { head: "check", align: "left" as const },
   ];
   printLine(tableText(columns, rows.map(cells), colorsOf(process.stdout)));
+}
+
+async function measureCpu({ json, quick, only, repeats }: BenchArguments): Promise<void> {
+  const rows: BenchRow[] = [];
+  // The limits come from the native loop, so the model's rows need it as well.
+  const kernels = only.includes("kernels") || only.includes("model") ? await kernelFigures({ quick }) : null;
+  if (kernels !== null && only.includes("kernels")) rows.push(...kernels.rows);
+  if (kernels !== null && only.includes("model")) {
+    const peak = { name: "f32 FMA peak", value: kernels.peak.flops };
+    const roofline: Roofline = {
+      flops: { f32: peak, f16: peak },
+      bandwidth: { name: "read bandwidth", value: kernels.peak.readBytesPerSecond },
+    };
+    rows.push(...(await modelRows({ device: "cpu", repeats, roofline })));
+  }
+  if (only.includes("js")) rows.push(...(await jsRows()));
+  if (rows.some(({ check }) => check?.ok === false)) process.exitCode = 1;
+  if (json) {
+    const roofline = kernels === null ? null : { peakFlops: kernels.peak.flops, readBandwidth: kernels.peak.readBytesPerSecond };
+    printJson({ node: process.version, machine: kernels?.machine ?? null, roofline, rows });
+    return;
+  }
+  if (kernels !== null) {
+    const { machine, peak } = kernels;
+    const peaks = `${numberText(peak.flops / 1e9)} GFLOP/s f32, ${numberText(peak.readBytesPerSecond / 1e9)} GB/s read`;
+    printLine(`${machine.name}, ${machine.isa}, ${machine.threads} of ${machine.cores} cores; measured: ${peaks}\n`);
+  }
+  printRows(rows);
+}
+
+async function measureGpu(gpu: GpuFound, { json, repeats }: BenchArguments): Promise<void> {
+  const { published } = gpu;
+  const roofline: Roofline = {
+    // The f32 kernels do not use the tensor cores; their peak is not in the table.
+    flops: { f32: null, f16: published === null ? null : { name: `mma.sync peak, published`, value: published.tensorFlops } },
+    bandwidth: published === null ? null : { name: "memory bandwidth, published", value: published.bandwidth },
+  };
+  const rows = await modelRows({ device: gpu.id, repeats, roofline });
+  if (json) {
+    printJson({ node: process.version, device: gpu, rows });
+    return;
+  }
+  const limits = published === null ? "its limits are not in bench/cuda/device-classes.ts, so there are no shares" : `limits published for ${published.name}`;
+  printLine(`${gpu.name}, ${gpu.arch}, ${gpu.sms} SMs, driver for CUDA ${gpu.driver}; ${limits}\n`);
+  printRows(rows);
+}
+
+async function model({ json, quick, layers, tier }: BenchArguments): Promise<void> {
+  const report = await modelledReport({ tier, layers, quick });
+  const traffic = tier === "checked" ? trafficRows(report.counted.get(aim.device) ?? []) : null;
+  if (json) {
+    const { simulatedLayers, steps } = report;
+    printJson({ node: process.version, modelled: true, tier, simulatedLayers, aim, steps, traffic });
+    return;
+  }
+  printModelled(report);
+  if (traffic === null) {
+    printLine("\nThe traffic table needs the checked tier (--tier checked).");
+    return;
+  }
+  printLine("");
+  printTraffic(traffic);
+}
+
+async function main(): Promise<void> {
+  const given = readArguments();
+  if (given.modelled) await model(given);
+  else if (given.device === "cpu") await measureCpu(given);
+  else await measureGpu(findGpu(given.device), given);
 }
 
 main().catch((error: unknown) => {

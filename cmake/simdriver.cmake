@@ -26,7 +26,7 @@ function(add_kernel_objects name checked)
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX)
   add_library(${name} OBJECT EXCLUDE_FROM_ALL ${ARGN})
   target_link_libraries(${name} PRIVATE simdriver_options)
-  target_compile_options(${name} PRIVATE "SHELL:-x c++")
+  target_compile_options(${name} PRIVATE "SHELL:-x c++" -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
   if(checked)
     target_compile_options(${name} PRIVATE -fsanitize=thread)
   endif()

@@ -119,14 +119,15 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
   using Stream = KvStream<Shape, 32, Shape::kDecodeStepKeys, Shape::kDecodeStages>;
   constexpr int kLeavesPerSplit = kSplitKeys / kLeafKeys;
 
-  const int lane = int(threadIdx.x) % 32;
-  const int warp = int(threadIdx.x) / 32;
+  const int lane = int(threadIdx.x % 32);
+  const int warp = int(threadIdx.x / 32);
   const int memory = warp * Shape::kDecodeWarpBytes;
 
   const int group = params.heads / params.kv_heads;
   const int m_tiles = (group + kFragmentRows - 1) / kFragmentRows;
-  Scoring scoring = make_scoring(params);
-  Stream stream(params, memory + Shape::kQueryBytes, lane);
+  Scoring scoring;
+  scoring.factor = plain_factor(params);
+  Stream stream(params, memory + Shape::kDecodeQueryBytes, lane);
 
   UnitWalk walk(params, params.kv_heads * m_tiles, lane);
   // Neighbouring units on different multiprocessors: few units use all of them.
@@ -146,21 +147,21 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
     }
 
     const int split = begin / kSplitKeys + walk.split;
-    const int leaf_end = min((walk.length + kLeafKeys - 1) / kLeafKeys, (split + 1) * kLeavesPerSplit);
     const int first_leaf = max(begin / kLeafKeys, split * kLeavesPerSplit);
-    stream.start(walk.segment, kv_head, begin, walk.length, first_leaf, leaf_end);
-    const int query_place = Shape::kQueryInRegisters ? stream.last_stage() : memory;
+    const int end = min(walk.length, (split + 1) * kSplitKeys);
+    stream.start(walk.segment, kv_head, begin, end, first_leaf);
+    const int query_place = Shape::kDecodeKeepsQuery ? stream.last_stage() : memory;
     fill_queries<Type, Shape>(params, row_at, query_place, lane);
     __syncwarp();
-    Query<Shape> query;
+    Query<Shape, Shape::kDecodeKeepsQuery> query;
     query.take(query_place, lane);
 
     SoftmaxState<HeadDim / 4> state[2];
     state[0].clear();
     state[1].clear();
 #pragma unroll 1
-    for (int leaf = first_leaf; leaf < leaf_end; ++leaf) {
-      attend_leaf<Type, Shape, HeadDim>(stream, query, scoring, leaf, 0, lane, state);
+    for (int leaf = first_leaf; leaf * kLeafKeys < end; ++leaf) {
+      attend_leaf<Type, Shape, HeadDim>(params, stream, query, scoring, leaf, 0, lane, state);
     }
     close_split(state);
     if (walk.splits == 1) {

@@ -18,33 +18,28 @@ inline constexpr int kNoPosition = 0x3fffffff;
 
 // How a product q . k becomes a score in units of log2, and which keys a row sees: those of the last `window` positions up
 // to its own. Without ALiBi and soft cap the factor enters with the exponent, as one fma; else scores are in these units
-// before the maximum is taken.
+// before the maximum is taken:
+//   score = (soft_cap * tanh(scale * product / soft_cap), or scale * product without a cap) + slope * (key - position)
 struct Scoring {
   float factor;      // of the exponent's fma and the maximum; above 0
-  bool plain;
-  float scale;       // plain false: score = scale * product + slope * (key - position)
-  float soft_cap;    // 0: none. Else score = soft_cap * tanh(scale * product) + slope * (key - position)
-  int window;        // 0x40000000: all keys
   int positions[2];  // of the lane's rows
   float slopes[2];
 };
 
-// tanh by exp2 and one division; exact at 0 and at the ends, absolute error about 2^-23.
-__device__ __forceinline__ float tanh_of(float x) {
-  const float power = ptx::exp2_approx(__fmul_rn(x, 2.0f * kLog2E));
-  return __fsub_rn(1.0f, __fdiv_rn(2.0f, __fadd_rn(power, 1.0f)));
+__device__ __forceinline__ bool plain_scores(const AttentionParams& params) {
+  return !(params.soft_cap > 0.0f) && params.alibi_slopes == nullptr && params.scale > 0.0f;
+}
+__device__ __forceinline__ float plain_factor(const AttentionParams& params) {
+  return plain_scores(params) ? __fmul_rn(params.scale, kLog2E) : 1.0f;
+}
+__device__ __forceinline__ int window_of(const AttentionParams& params) {
+  return params.window > 0 ? params.window : 0x40000000;
 }
 
-__device__ __forceinline__ Scoring make_scoring(const AttentionParams& params) {
-  Scoring scoring;
-  const float scale = __fmul_rn(params.scale, kLog2E);
-  const bool capped = params.soft_cap > 0.0f;
-  scoring.plain = !capped && params.alibi_slopes == nullptr && scale > 0.0f;
-  scoring.factor = scoring.plain ? scale : 1.0f;
-  scoring.scale = capped ? __fdiv_rn(params.scale, params.soft_cap) : scale;
-  scoring.soft_cap = capped ? __fmul_rn(params.soft_cap, kLog2E) : 0.0f;
-  scoring.window = params.window > 0 ? params.window : 0x40000000;
-  return scoring;
+// tanh(x) = 1 - 2 / (e^2x + 1); exact at 0 and from 20 on, absolute error about 2^-22.
+__device__ __forceinline__ float tanh_of(float x) {
+  const float power = ptx::exp2_approx(__fmul_rn(fminf(fmaxf(x, -20.0f), 20.0f), 2.0f * kLog2E));
+  return __fmaf_rn(-2.0f, reciprocal(__fadd_rn(power, 1.0f)), 1.0f);
 }
 
 __device__ __forceinline__ float slope_of(const AttentionParams& params, const TileRow& row) {
@@ -54,8 +49,8 @@ __device__ __forceinline__ float slope_of(const AttentionParams& params, const T
 // ---- products of queries and keys ---------------------------------------------------------------
 
 // Scores of 8 * Tiles keys: the sum over dims ascends in steps of 16 (mma) or one by one (f32).
-template <class Type, class Shape, int Tiles>
-__device__ __forceinline__ void multiply_keys(const Query<Shape>& query, int place, int lane,
+template <class Type, class Shape, int Tiles, class Queries>
+__device__ __forceinline__ void multiply_keys(const Queries& query, int place, int lane,
                                               float (*scores)[4]) {
   if constexpr (Shape::kHalf) {
     const int from = place + matrix_lane<Shape>(lane);
@@ -158,15 +153,18 @@ __device__ __forceinline__ void add_values(int place, int lane, int first_dim, c
 
 // ---- scores -------------------------------------------------------------------------------------
 
-__device__ __forceinline__ void transform_scores(const Scoring& scoring, int first_key, float (&scores)[kScoreTiles][4]) {
-  if (scoring.soft_cap > 0.0f) {
+__device__ __forceinline__ void transform_scores(const AttentionParams& params, const Scoring& scoring, int first_key,
+                                                 float (&scores)[kScoreTiles][4]) {
+  float factor = __fmul_rn(params.scale, kLog2E);
+  if (params.soft_cap > 0.0f) {
+    const float inner = __fmul_rn(params.scale, reciprocal(params.soft_cap));
+    factor = __fmul_rn(params.soft_cap, kLog2E);
 #pragma unroll
     for (int t = 0; t < kScoreTiles; ++t) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) scores[t][i] = tanh_of(__fmul_rn(scores[t][i], scoring.scale));
+      for (int i = 0; i < 4; ++i) scores[t][i] = tanh_of(__fmul_rn(scores[t][i], inner));
     }
   }
-  const float factor = scoring.soft_cap > 0.0f ? scoring.soft_cap : scoring.scale;
 #pragma unroll
   for (int t = 0; t < kScoreTiles; ++t) {
 #pragma unroll
@@ -179,21 +177,22 @@ __device__ __forceinline__ void transform_scores(const Scoring& scoring, int fir
 }
 
 // A row at `position` sees key if 0 <= position - key < window.
-__device__ __forceinline__ void mask_scores(const Scoring& scoring, int first_key, float (&scores)[kScoreTiles][4]) {
+__device__ __forceinline__ void mask_scores(int window, const Scoring& scoring, int first_key,
+                                            float (&scores)[kScoreTiles][4]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int distance = scoring.positions[i / 2] - first_key - i % 2;
 #pragma unroll
     for (int t = 0; t < kScoreTiles; ++t) {
-      if (unsigned(distance - t * 8) >= unsigned(scoring.window)) scores[t][i] = -INFINITY;
+      if (unsigned(distance - t * 8) >= unsigned(window)) scores[t][i] = -INFINITY;
     }
   }
 }
 
 // Whether a row sees all keys of a leaf.
-__device__ __forceinline__ bool sees_leaf(const Scoring& scoring, int leaf, int r) {
-  const int distance = scoring.positions[r] - leaf * kLeafKeys;
-  return distance >= kLeafKeys - 1 && distance < scoring.window;
+__device__ __forceinline__ bool sees_leaf(int window, int position, int leaf) {
+  const int distance = position - leaf * kLeafKeys;
+  return distance >= kLeafKeys - 1 && distance < window;
 }
 
 // Turns a row's scores into weights relative to the new maximum and moves the state there. `l` is this lane's part of the
@@ -227,9 +226,10 @@ __device__ __forceinline__ void weigh(float factor, float (&scores)[kScoreTiles]
 
 // ---- the leaf -----------------------------------------------------------------------------------
 
-template <class Type, class Shape, int Dims, class Stream>
-__device__ __forceinline__ void attend_leaf(Stream& stream, const Query<Shape>& query, const Scoring& scoring, int leaf,
-                                            int first_dim, int lane, SoftmaxState<Dims / 4> (&state)[2]) {
+template <class Type, class Shape, int Dims, class Stream, class Queries>
+__device__ __forceinline__ void attend_leaf(const AttentionParams& params, Stream& stream, const Queries& query,
+                                            const Scoring& scoring, int leaf, int first_dim, int lane,
+                                            SoftmaxState<Dims / 4> (&state)[2]) {
   constexpr int kTiles = kScoreTiles / Stream::kKeySteps;
   float scores[kScoreTiles][4];
 #pragma unroll
@@ -242,10 +242,10 @@ __device__ __forceinline__ void attend_leaf(Stream& stream, const Query<Shape>& 
     multiply_keys<Type, Shape, kTiles>(query, stream.step(i), lane, scores + i * kTiles);
   }
   const int first_key = leaf * kLeafKeys + (lane & 3) * 2;  // of this lane's scores
-  if (!scoring.plain) transform_scores(scoring, first_key, scores);
-  if (!__all_sync(kAllLanes, sees_leaf(scoring, leaf, 0) && sees_leaf(scoring, leaf, 1))) {
-    mask_scores(scoring, first_key, scores);
-  }
+  if (!plain_scores(params)) transform_scores(params, scoring, first_key, scores);
+  const int window = window_of(params);
+  const bool all = sees_leaf(window, scoring.positions[0], leaf) && sees_leaf(window, scoring.positions[1], leaf);
+  if (!__all_sync(kAllLanes, all)) mask_scores(window, scoring, first_key, scores);
   weigh<0>(scoring.factor, scores, state[0]);
   weigh<1>(scoring.factor, scores, state[1]);
 #pragma unroll

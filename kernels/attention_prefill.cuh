@@ -6,69 +6,90 @@
 
 namespace splitwiser::attention {
 
+// A tile of kPrefillRows tokens is `group` units for each KV head. The last rows have the most keys and come first.
+// Cheap to make: it is made again after the walk over the keys, so that it takes no registers meanwhile.
+template <int Rows>
+struct PrefillUnit {
+  int segment, kv_head, group;
+  int first_packed;       // of the tile's tokens x group
+  int tokens;             // of the tile
+  int first_position;     // of the tile's first token
+  std::int64_t first_row; // of the tile, in the step
+
+  __device__ __forceinline__ PrefillUnit(const AttentionParams& params, int unit, int heads) {
+    const AttentionTile tile = params.tiles[params.tile_count - 1 - unit / params.heads];
+    const int head = unit % params.heads;
+    group = heads / params.kv_heads;
+    segment = tile.segment;
+    kv_head = head / group;
+    first_packed = head % group * Rows;
+    const int begin = params.step.row_indptr[segment];
+    const int rows = params.step.row_indptr[segment + 1] - begin;
+    tokens = min(rows - tile.first_row, Rows);
+    first_position = params.step.kv_lengths[segment] - rows + tile.first_row;
+    first_row = std::int64_t(begin) + tile.first_row;
+  }
+  __device__ __forceinline__ bool empty() const { return first_packed >= tokens * group; }
+  __device__ __forceinline__ int token_of(int row) const { return (first_packed + row) / group; }
+  // Of the unit's rows.
+  __device__ __forceinline__ TileRow row_at(int row) const {
+    const int token = token_of(row);
+    return {token < tokens, kv_head * group + (first_packed + row - token * group), first_row + token};
+  }
+  // Keys that some row sees: [begin, end).
+  __device__ __forceinline__ int begin(int window) const {
+    return window > 0 ? max(0, first_position + token_of(0) - window + 1) : 0;
+  }
+  __device__ __forceinline__ int end() const { return first_position + min(token_of(Rows - 1), tokens - 1) + 1; }
+};
+
 template <class Type, int HeadDim>
 __device__ __forceinline__ void prefill(const AttentionParams& params) {
   using Shape = AttentionShape<Element<Type>::kBytes, HeadDim>;
   using Stream = KvStream<Shape, Shape::kPrefillThreads, Shape::kPrefillStepKeys, Shape::kPrefillStages>;
+  using Unit = PrefillUnit<Shape::kPrefillRows>;
   constexpr int kDims = Shape::kPrefillDims;
   constexpr int kLeavesPerSplit = kSplitKeys / kLeafKeys;
 
   const int thread = int(threadIdx.x);
-  const int lane = thread % 32;
-  const int row_group = thread / 32 / Shape::kDimParts;
-  const int dim_part = thread / 32 % Shape::kDimParts;
+  const int lane = int(threadIdx.x % 32);
+  const int warp = int(threadIdx.x / 32);
+  const int row_group = warp / Shape::kDimParts;
+  const int dim_part = warp % Shape::kDimParts;
+  Stream stream(params, Shape::kPrefillQueryBytes, thread);
+  Scoring scoring;
+  scoring.factor = plain_factor(params);
 
-  const StepView& step = params.step;
-  const int group = params.heads / params.kv_heads;
-  Scoring scoring = make_scoring(params);
-  Stream stream(params, Shape::kRowGroups * Shape::kQueryBytes, thread);
-
-  // A tile of kPrefillRows tokens is `group` units for each KV head. The last rows have the most keys and come first.
   const int units = params.tile_count * params.heads;
-  for (int unit = int(blockIdx.x); unit < units; unit += int(gridDim.x)) {
-    const AttentionTile tile = params.tiles[params.tile_count - 1 - unit / params.heads];
-    const int kv_head = unit % params.heads / group;
-    const int first_packed = unit % group * Shape::kPrefillRows;
-    const int first_step_row = step.row_indptr[tile.segment];
-    const int segment_rows = step.row_indptr[tile.segment + 1] - first_step_row;
-    const int tokens = min(segment_rows - tile.first_row, Shape::kPrefillRows);
-    if (first_packed >= tokens * group) continue;
+  for (int index = int(blockIdx.x); index < units; index += int(gridDim.x)) {
+    const Unit unit(params, index, params.heads);
+    if (unit.empty()) continue;
+    const int begin = unit.begin(params.window);
+    const int end = unit.end();
+    stream.start(unit.segment, unit.kv_head, begin, end, begin / kLeafKeys);
 
-    const int first_position = step.kv_lengths[tile.segment] - segment_rows + tile.first_row;
-    const auto row_at = [&](int r) {
-      const int packed = first_packed + row_group * kFragmentRows + r;
-      const int token = packed / group;
-      return TileRow{token < tokens, kv_head * group + (packed - token * group),
-                     std::int64_t(first_step_row) + tile.first_row + token};
-    };
+    const auto row_at = [&](int r) { return unit.row_at(row_group * kFragmentRows + r); };
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const TileRow row = row_at(lane / 4 + 8 * r);
-      scoring.positions[r] = row.real ? first_position + int(row.row - first_step_row) - tile.first_row : kNoPosition;
+      const TileRow row = row_at(renewed(lane) / 4 + 8 * r);
+      scoring.positions[r] = row.real ? unit.first_position + int(row.row - unit.first_row) : kNoPosition;
       scoring.slopes[r] = slope_of(params, row);
     }
-
-    const int first_token = first_packed / group;
-    const int last_token = min((first_packed + Shape::kPrefillRows - 1) / group, tokens - 1);
-    const int begin = params.window > 0 ? max(0, first_position + first_token - params.window + 1) : 0;
-    const int end = first_position + last_token + 1;
-    const int leaf_end = (end + kLeafKeys - 1) / kLeafKeys;
-    int leaf = begin / kLeafKeys;
-
-    stream.start(tile.segment, kv_head, begin, end, leaf, leaf_end);
-    const int query_place = (Shape::kQueryInRegisters ? stream.last_stage() : 0) + row_group * Shape::kQueryRowsBytes;
+    const int query_place = (Shape::kPrefillKeepsQuery ? stream.last_stage() : 0) + row_group * Shape::kQueryRowsBytes;
     if (dim_part == 0) fill_queries<Type, Shape>(params, row_at, query_place, lane);
     if constexpr (Shape::kDimParts > 1) {
       __syncthreads();  // two warps share the rows
     } else {
       __syncwarp();
     }
-    Query<Shape> query;
+    Query<Shape, Shape::kPrefillKeepsQuery> query;
     query.take(query_place, lane);
 
     SoftmaxState<kDims / 4> folded[2];
     folded[0].clear();
     folded[1].clear();
+    int leaf = begin / kLeafKeys;
+    const int leaf_end = (end + kLeafKeys - 1) / kLeafKeys;
     while (leaf < leaf_end) {
       SoftmaxState<kDims / 4> state[2];
       state[0].clear();
@@ -76,15 +97,17 @@ __device__ __forceinline__ void prefill(const AttentionParams& params) {
       const int split_end = min(leaf_end, (leaf / kLeavesPerSplit + 1) * kLeavesPerSplit);
 #pragma unroll 1
       for (; leaf < split_end; ++leaf) {
-        attend_leaf<Type, Shape, kDims>(stream, query, scoring, leaf, dim_part * kDims, lane, state);
+        attend_leaf<Type, Shape, kDims>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state);
       }
       close_split(state);
       merge(folded[0], state[0]);
       merge(folded[1], state[1]);
     }
     __syncthreads();  // the ring is free
-    write_rows<Type>(params, row_at, folded, ptx::shared_memory() + thread / 32 * Shape::kPrefillOutputBytes,
-                     dim_part * kDims, lane);
+    // As renewed() does.
+    const Unit same(params, __shfl_sync(kAllLanes, index, 0), __shfl_sync(kAllLanes, params.heads, 0));
+    write_rows<Type>(params, [&](int r) { return same.row_at(row_group * kFragmentRows + r); }, folded,
+                     ptx::shared_memory() + warp * Shape::kPrefillOutputBytes, dim_part * kDims, lane);
   }
 }
 

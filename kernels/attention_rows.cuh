@@ -64,8 +64,9 @@ __device__ __forceinline__ void fill_queries(const AttentionParams& params, RowA
   constexpr int kBytes = Element<Type>::kBytes;
   constexpr int kTurns = Shape::kPieces / 2;
   constexpr int kAtOnce = kTurns % 8 == 0 ? 8 : kTurns % 5 == 0 ? 5 : kTurns % 6 == 0 ? 6 : 4;
-  char* const memory = ptx::shared_memory() + place;
+  lane = renewed(lane);
   const int r = lane / 2;
+  const int to = place + piece_at<Shape>(r, lane & 1);
   const TileRow row = row_at(r);
   const std::int64_t at = row.row * params.qkv_cols + std::int64_t(row.head) * params.head_dim;
   if (params.dtype == Element<Type>::kDType && wide_access(params.qkv, params.qkv_cols, params.head_dim)) {
@@ -81,37 +82,38 @@ __device__ __forceinline__ void fill_queries(const AttentionParams& params, RowA
       }
 #pragma unroll
       for (int i = 0; i < kAtOnce; ++i) {
-        *reinterpret_cast<uint4*>(memory + piece_at<Shape>(r, 2 * (first + i) + (lane & 1))) = values[i];
+        *reinterpret_cast<uint4*>(ptx::shared_memory() + piece_pair<Shape>(to, first + i)) = values[i];
       }
     }
   } else {
 #pragma unroll 1
     for (int dim = lane & 1; dim < Shape::kHeadDim; dim += 2) {
       const float value = row.real && dim < params.head_dim ? read_number(params.qkv, params.dtype, at + dim) : 0.0f;
-      write_number(memory + piece_at<Shape>(r, dim * kBytes / 16), Element<Type>::kDType, dim % (16 / kBytes), value);
+      write_number(ptx::shared_memory() + place + piece_at<Shape>(r, dim * kBytes / 16), Element<Type>::kDType, dim % (16 / kBytes), value);
     }
   }
 }
 
 // A warp's queries, from rows that fill_queries has left: 16-bit ones as the A fragments of m16n8k16.
-template <class Shape>
+template <class Shape, bool Kept>
 class Query {
  public:
   __device__ __forceinline__ void take(int place, int lane) {
+    lane = renewed(lane);
     if constexpr (Shape::kHalf) {
       place_ = place + matrix_lane<Shape>(lane);
     } else {
       place_ = place;
       row_ = lane / 4;
     }
-    if constexpr (Shape::kQueryInRegisters) {
+    if constexpr (Kept) {
 #pragma unroll
       for (int k = 0; k < Shape::kHeadDim / 16; ++k) read(k, kept_[k]);
     }
   }
 
   __device__ __forceinline__ void fragment(int k, std::uint32_t (&a)[4]) const {
-    if constexpr (Shape::kQueryInRegisters) {
+    if constexpr (Kept) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) a[i] = kept_[k][i];
     } else {
@@ -131,7 +133,7 @@ class Query {
 
   int place_;
   int row_ = 0;
-  std::uint32_t kept_[Shape::kQueryInRegisters ? Shape::kHeadDim / 16 : 1][4];
+  std::uint32_t kept_[Kept ? Shape::kHeadDim / 16 : 1][4];
 };
 
 // ---- output -------------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ __device__ __forceinline__ void write_rows(const AttentionParams& params, RowAt 
                                            char* memory, int first_dim, int lane) {
   constexpr int kDims = Columns * 4;
   constexpr int kRowBytes = kDims * 4 + 16;
+  lane = renewed(lane);
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const float inverse = inverse_sum(state[r].l);

@@ -26,9 +26,7 @@ struct AttentionShape {
 
   // 16 query rows, laid out as keys are: mma fragments in registers (the ring's last stage, which is free before the first
   // step, is their way there), or beside the ring where registers do not reach.
-  static constexpr bool kQueryInRegisters = kHalf && HeadDim <= 128;
   static constexpr int kQueryRowsBytes = kFragmentRows * kRowBytes;
-  static constexpr int kQueryBytes = kQueryInRegisters ? 0 : kQueryRowsBytes;
 
   // Prefill: kRowGroups x 16 rows; at head dim 256 two warps share rows, each with half of the output's columns.
   static constexpr int kDimParts = HeadDim > 128 ? 2 : 1;
@@ -37,10 +35,11 @@ struct AttentionShape {
   static constexpr int kPrefillRows = kRowGroups * kFragmentRows;
   static constexpr int kPrefillThreads = 32 * kRowGroups * kDimParts;
   static constexpr int kPrefillStepKeys = kHalf ? kLeafKeys : kKeyBlock;
-  static constexpr int kPrefillStages = !kHalf ? 4 : HeadDim > 128 ? 2 : 3;
-  static constexpr int kPrefillBytes =
-      kRowGroups * kQueryBytes + kPrefillStages * kPrefillStepKeys * kRowBytes;
-  static constexpr int kPrefillBlocks = HeadDim > 128 ? 1 : kHalf && HeadDim == 64 ? 3 : 2;
+  static constexpr bool kPrefillKeepsQuery = kHalf && HeadDim < 128;
+  static constexpr int kPrefillQueryBytes = kPrefillKeepsQuery ? 0 : kRowGroups * kQueryRowsBytes;
+  static constexpr int kPrefillStages = !kHalf ? 4 : HeadDim < 128 ? 3 : 2;
+  static constexpr int kPrefillBytes = kPrefillQueryBytes + kPrefillStages * kPrefillStepKeys * kRowBytes;
+  static constexpr int kPrefillBlocks = HeadDim > 128 ? 1 : 2;
 
   // Decode: every warp has its own unit of work, query rows and ring.
   static constexpr int kDecodeStepKeys = kKeyBlock;
@@ -49,9 +48,11 @@ struct AttentionShape {
   static constexpr int kDecodeStages =
       HeadDim > 128 ? (kHalf ? 3 : 2) : kHalf ? 12 * 1024 / kDecodeStepBytes : HeadDim == 64 ? 4 : HeadDim == 80 ? 3 : 2;
   static constexpr int kDecodeThreads = 32 * kDecodeWarps;
-  static constexpr int kDecodeWarpBytes = kQueryBytes + kDecodeStages * kDecodeStepBytes;
+  static constexpr bool kDecodeKeepsQuery = kHalf && HeadDim <= 128;
+  static constexpr int kDecodeQueryBytes = kDecodeKeepsQuery ? 0 : kQueryRowsBytes;
+  static constexpr int kDecodeWarpBytes = kDecodeQueryBytes + kDecodeStages * kDecodeStepBytes;
   static constexpr int kDecodeBytes = kDecodeWarps * kDecodeWarpBytes;
-  static constexpr int kDecodeBlocks = kHalf && HeadDim <= 96 ? 3 : kHalf && HeadDim <= 128 ? 2 : 1;
+  static constexpr int kDecodeBlocks = kHalf && HeadDim == 64 ? 3 : kHalf && HeadDim <= 128 ? 2 : 1;
 
   // Finished rows go to `out` by way of the ring: 16 rows of f32 a warp.
   static constexpr int kPrefillOutputBytes = kFragmentRows * (4 * kPrefillDims + 16);
@@ -59,7 +60,7 @@ struct AttentionShape {
 
   static_assert(kPrefillBytes <= 99 * 1024 && kDecodeBytes <= 99 * 1024);
   static_assert(kDecodeStages >= 2 && kPrefillStages >= 2);
-  static_assert(kRowGroups * kQueryRowsBytes <= kPrefillStepKeys * kRowBytes || !kQueryInRegisters);
+  static_assert(kRowGroups * kQueryRowsBytes <= kPrefillStepKeys * kRowBytes || !kPrefillKeepsQuery);
   static_assert(kPrefillThreads / 32 * kPrefillOutputBytes <= kPrefillBytes && kDecodeOutputBytes <= kDecodeWarpBytes);
 };
 

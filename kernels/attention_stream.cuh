@@ -9,6 +9,10 @@ namespace splitwiser::attention {
 
 inline constexpr std::uint32_t kAllLanes = 0xffffffffu;
 
+// The lane's number once more. The compiler does not see that it is the same, so that what is computed from it for one part
+// of a kernel takes no registers in the others.
+__device__ __forceinline__ int renewed(int lane) { return __shfl_sync(kAllLanes, lane, lane); }
+
 // Places in shared memory are offsets from its start, which is aligned to 128: an xor of the low 7 bits of an offset turns
 // pieces of a row, and costs no register that lives longer than the step.
 
@@ -45,15 +49,14 @@ class KvStream {
   // The ring's last stage: free from start() to the first step().
   __device__ __forceinline__ int last_stage() const { return ring_ + (Stages - 1) * kStepBytes; }
 
-  // The segment's keys [begin, end) in leaves [first_leaf, leaf_end); what lies in the leaves beyond them is zero.
-  __device__ __forceinline__ void start(int segment, int kv_head, int begin, int end, int first_leaf, int leaf_end) {
+  // The segment's keys [begin, end), from a leaf on; what lies in the leaves beyond them is zero.
+  __device__ __forceinline__ void start(int segment, int kv_head, int begin, int end, int first_leaf) {
     sync();  // nobody uses the ring any more
-    head_ = kv_head * params_.kv.head_stride * Shape::kElementBytes;
-    pages_ = params_.step.page_indices + params_.step.page_indptr[segment];
+    kv_head_ = kv_head;
+    first_page_ = params_.step.page_indptr[segment];
     begin_ = begin;
     end_ = end;
     leaf_ = first_leaf;
-    leaf_end_ = leaf_end;
     stage_ = 0;
     look_up(first_leaf);
     turn_leaf();
@@ -87,10 +90,11 @@ class KvStream {
     const int key = leaf * kLeafKeys + (thread_ & 3) * kKeyBlock;
     const int slot = int(unsigned(key) / unsigned(params_.kv.page_size));
     within_ = key - slot * params_.kv.page_size;
-    page_ = leaf < leaf_end_ && key < end_ && key + kKeyBlock > begin_ ? pages_[slot] : 0;
+    page_ = key < end_ && key + kKeyBlock > begin_ ? params_.step.page_indices[std::int64_t(first_page_) + slot] : 0;
   }
   __device__ __forceinline__ void turn_leaf() {
-    offset_ = head_ + page_ * (params_.kv.page_stride * Shape::kElementBytes) + within_ * kSourceRowBytes;
+    offset_ = (kv_head_ * params_.kv.head_stride + page_ * params_.kv.page_stride) * Shape::kElementBytes +
+              within_ * kSourceRowBytes;
     look_up(leaf_ + 1);
   }
 
@@ -103,7 +107,7 @@ class KvStream {
 
   // Starts the copies of a step of the leaf whose turn it is, to place `to`.
   __device__ __forceinline__ void issue(int index, int to) {
-    if (leaf_ < leaf_end_) {
+    if (leaf_ * kLeafKeys < end_) {
       const int first = index % kKeySteps * StepKeys;
       const char* from = static_cast<const char*>(index < kKeySteps ? params_.kv.keys : params_.kv.values);
       const int relative = leaf_ * kLeafKeys + first - begin_;
@@ -113,60 +117,61 @@ class KvStream {
       } else {
         copy_sectors(from, to, first, relative, count);
       }
-      if (index == kLeafSteps - 1) {
-        ++leaf_;
-        turn_leaf();
-      }
+    }
+    if (index == kLeafSteps - 1) {
+      ++leaf_;
+      turn_leaf();
     }
     ptx::cp_async_commit();  // empty at the end: waits count groups
   }
 
   // Whole rows, kRows of them at a time. kRows is a power of 2: a thread's row in it and its multiples share no bits.
   __device__ __forceinline__ void copy_rows(const char* from, int to, int first, int relative, unsigned count) {
-    constexpr int kRows = Threads / Shape::kPieces;
-    static_assert(kRows >= 1 && StepKeys % kRows == 0 && (kRows <= kKeyBlock));
-    const int row = thread_ / Shape::kPieces;
-    const int piece = thread_ % Shape::kPieces;
+    constexpr int kRows = Threads < Shape::kPieces ? 1 : Threads / Shape::kPieces;
+    constexpr int kTurns = Threads < Shape::kPieces ? Shape::kPieces / Threads : 1;  // of a row
+    static_assert(StepKeys % kRows == 0 && kRows <= kKeyBlock);
+    const int row = kTurns > 1 ? 0 : int(unsigned(thread_) / Shape::kPieces);
+    const int piece = kTurns > 1 ? thread_ : int(unsigned(thread_) % Shape::kPieces);
     const int place = to + piece_at<Shape>(row, piece);
     const int bytes = row * kSourceRowBytes + piece * 16;
 #pragma unroll
     for (int block = 0; block < StepKeys / kKeyBlock; ++block) {
       const char* source = from + offset_of(first / kKeyBlock + block) + bytes;
 #pragma unroll
-      for (int i = 0; i < kKeyBlock / kRows; ++i) {
-        const int above = block * kKeyBlock + i * kRows;
-        ptx::cp_async_16(ptx::shared_memory() + (place ^ (above & 7) * 16) + above * Shape::kRowBytes,
-                         source + i * kRows * kSourceRowBytes, unsigned(relative + row + above) < count ? 16 : 0);
+      for (int i = 0; i < kKeyBlock / kRows * kTurns; ++i) {
+        const int above = block * kKeyBlock + i / kTurns * kRows;
+        const int beside = i % kTurns * Threads * 16;
+        ptx::cp_async_16(ptx::shared_memory() + (place ^ (above & 7) * 16) + above * Shape::kRowBytes + beside,
+                         source + i / kTurns * kRows * kSourceRowBytes + beside, unsigned(relative + row + above) < count ? 16 : 0);
       }
     }
   }
 
   // 8 rows x 32 bytes to 16 threads, where rows are padded: 8 threads must write to 8 groups of banks.
   __device__ __forceinline__ void copy_sectors(const char* from, int to, int first, int relative, unsigned count) {
+    constexpr int kGroups = StepKeys / 8;
+    constexpr int kAtOnce = Threads / 16 / kGroups;  // sectors of a row
     constexpr int kSectors = Shape::kPieces / 2;
-    constexpr int kItems = StepKeys * Shape::kPieces;  // a multiple of 32
-    std::int64_t block = 0;
-    if constexpr (StepKeys == kKeyBlock) block = offset_of(first / kKeyBlock);
+    static_assert(kAtOnce >= 1);
+    const int row = thread_ / 16 % kGroups * 8 + thread_ % 8;
+    const int sector = thread_ / 16 / kGroups;
+    const int piece = sector * 2 + thread_ / 8 % 2;
+    const int place = to + piece_at<Shape>(row, piece);
+    const char* source = from + offset_of((first + row) / kKeyBlock) + (row % kKeyBlock * kSourceRowBytes + piece * 16);
+    const int valid = unsigned(relative + row) < count ? 16 : 0;
 #pragma unroll
-    for (int i = 0; i < (kItems + Threads - 1) / Threads; ++i) {
-      const int item = i * Threads + thread_;
-      if (kItems % Threads != 0 && item >= kItems) break;  // whole warps
-      const int row = item / 16 / kSectors * 8 + item % 8;
-      const int piece = item / 16 % kSectors * 2 + item / 8 % 2;
-      if constexpr (StepKeys != kKeyBlock) block = offset_of((first + row) / kKeyBlock);
-      ptx::cp_async_16(ptx::shared_memory() + to + piece_at<Shape>(row, piece),
-                       from + block + (row % kKeyBlock * kSourceRowBytes + piece * 16),
-                       unsigned(relative + row) < count ? 16 : 0);
+    for (int i = 0; i < (kSectors + kAtOnce - 1) / kAtOnce; ++i) {
+      if (kSectors % kAtOnce != 0 && sector + i * kAtOnce >= kSectors) break;
+      ptx::cp_async_16(ptx::shared_memory() + place + i * kAtOnce * 32, source + i * kAtOnce * 32, valid);
     }
   }
 
   const AttentionParams& params_;
   int ring_;
   int thread_;
-  const std::int32_t* pages_;
-  std::int64_t head_;
+  int kv_head_, first_page_;
   int begin_, end_;
-  int leaf_, leaf_end_;  // the leaf that is being issued
+  int leaf_;             // the leaf that is being issued
   int stage_;            // of the next step()
   std::int64_t offset_;  // of this lane's block of the leaf that is being issued
   int page_, within_;    // of this lane's block of the leaf after it

@@ -30,7 +30,7 @@ struct Sums {
   int planes, plane_floats, pitch;
 };
 
-// ((p0 + p1) + p2) + ... of 8 consecutive rows of one token, then their biases.
+// ((p0 + p1) + p2) + ... of 8 consecutive rows of one token.
 __device__ __forceinline__ void merge8(const Sums& sums, int token, int row, float (&total)[8]) {
   const float* from = sums.at + token * sums.pitch + row;
   load8(float{}, from, total);
@@ -44,25 +44,21 @@ __device__ __forceinline__ void merge8(const Sums& sums, int token, int row, flo
   }
 }
 
-// bias of rows first .. first + 7 of the weight, those below m; whole: all 8 are.
-__device__ __forceinline__ void add_bias8(const GemmParams& params, std::int64_t first, bool whole, float (&values)[8]) {
-  if (params.bias == nullptr) return;
-  float bias[8];
+// Biases of rows first .. first + 7 of the weight, those below m; whole: all 8 are.
+__device__ __forceinline__ void load_bias8(const GemmParams& params, int first, bool whole, float (&bias)[8]) {
   if (whole) {
     load8(float{}, params.bias + first, bias);
   } else {
 #pragma unroll
     for (int i = 0; i < 8; ++i) bias[i] = first + i < params.m ? params.bias[first + i] : 0.0f;
   }
-#pragma unroll
-  for (int i = 0; i < 8; ++i) values[i] = __fadd_rn(values[i], bias[i]);
 }
 
 // Finishes and writes outputs column .. column + 7 of a token.
 template <typename Out>
-__device__ __forceinline__ void write8(const GemmParams& params, std::int64_t token, std::int64_t column,
-                                       std::int64_t columns, bool whole, float (&values)[8]) {
-  const std::int64_t at = token * columns + column;
+__device__ __forceinline__ void write8(const GemmParams& params, int token, int column, int columns, bool whole,
+                                       float (&values)[8]) {
+  const std::int64_t at = std::int64_t(token) * columns + column;
   char* const to = static_cast<char*>(params.out) + at * kBytesOf<Out>;
   const char* const residual = params.residual == nullptr ? nullptr
                                                           : static_cast<const char*>(params.residual) + at * kBytesOf<Out>;
@@ -88,28 +84,39 @@ __device__ __forceinline__ void write8(const GemmParams& params, std::int64_t to
 // token n0. All threads of the block; 8 outputs a thread and turn, the threads of a warp along the outputs of a token.
 template <typename T, int Threads>
 __device__ __forceinline__ void write_tile(const GemmParams& params, const Sums& sums, int rows, int tokens,
-                                           std::int64_t m0, std::int64_t n0, std::int64_t n) {
+                                           int m0, int n0, int n) {
   const int rows_per_unit = params.gated ? 16 : 8;
-  const std::int64_t columns = params.gated ? params.m / 2 : params.m;
+  const int columns = static_cast<int>(params.gated ? params.m / 2 : params.m);
   const bool whole = columns % 8 == 0;  // then rows of out begin at multiples of 16 bytes, and groups of 8 are complete
   const int units_per_token = rows / rows_per_unit, shift = __ffs(units_per_token) - 1;
+  // The compiler can't know what a shuffle gives, so that nothing that follows from it is computed before the main loop and
+  // kept in registers through it (the wide kernel had 24 bytes of spills).
+  const int thread = static_cast<int>(__shfl_sync(0xffffffffU, threadIdx.x, static_cast<int>(threadIdx.x % 32)));
+  // A thread keeps its rows from turn to turn, and with them their biases.
+  const int row = (thread & (units_per_token - 1)) * rows_per_unit;
+  const int column = params.gated ? (m0 + row) / 2 : m0 + row;
+  int token = thread >> shift;
+  const int end = n - n0 < tokens ? n - n0 : tokens;
+  if (column >= columns || token >= end) return;
+  const bool has_bias = params.bias != nullptr;
+  float bias[8], up_bias[8];
+  if (has_bias) {
+    load_bias8(params, m0 + row, whole, bias);
+    if (params.gated) load_bias8(params, m0 + row + 8, whole, up_bias);
+  }
 #pragma unroll 1
-  for (int unit = static_cast<int>(threadIdx.x); unit < tokens << shift; unit += Threads) {
-    const int token = unit >> shift;
-    const int row = (unit & (units_per_token - 1)) * rows_per_unit;
-    const std::int64_t column = params.gated ? (m0 + row) / 2 : m0 + row;
-    if (n0 + token >= n || column >= columns) continue;
+  for (; token < end; token += Threads >> shift) {
     float values[8];
     merge8(sums, token, row, values);
-    add_bias8(params, m0 + row, whole, values);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) values[i] = activate(params.activation, values[i]);
+    for (int i = 0; i < 8; ++i) {
+      values[i] = activate(params.activation, has_bias ? __fadd_rn(values[i], bias[i]) : values[i]);
+    }
     if (params.gated) {
       float up[8];
       merge8(sums, token, row + 8, up);
-      add_bias8(params, m0 + row + 8, whole, up);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) values[i] = __fmul_rn(values[i], up[i]);
+      for (int i = 0; i < 8; ++i) values[i] = __fmul_rn(values[i], has_bias ? __fadd_rn(up[i], up_bias[i]) : up[i]);
     }
     if (params.out_dtype == DType::f32) {
       write8<float>(params, n0 + token, column, columns, whole, values);

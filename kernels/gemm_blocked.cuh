@@ -13,11 +13,9 @@ struct BlockShape {
   static constexpr int row_bytes = RowBytes, stages = Stages;
   static constexpr int threads = 32 * WarpsM * WarpsN;
   static constexpr int stage_bytes = (BlockM + BlockN) * RowBytes;
-  static constexpr int shared_bytes = Stages * stage_bytes;
-  // Tokens that go through shared memory at once on their way out.
-  static constexpr int out_tokens = BlockN < 64 ? BlockN : 64;
+  // The sums take the stages' place on their way out.
   static constexpr int pitch = BlockM + kSumsPad;
-  static_assert(out_tokens * pitch * 4 <= shared_bytes);
+  static constexpr int shared_bytes = BlockN * pitch * 4 < Stages * stage_bytes ? Stages * stage_bytes : BlockN * pitch * 4;
 };
 
 // Where a tile's K steps change from one part to the next.
@@ -97,7 +95,7 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
   constexpr int kSets = Parts ? 2 : 1;
 
   char* const memory = ptx::shared_memory();
-  const std::int64_t n = token_count(params);
+  const int n = token_count(params);
   const TileWalk<Shape::block_m, Shape::block_n> walk(params, n);
   const std::uint32_t tiles = walk.count();
   const int units = k_units(params);
@@ -136,7 +134,7 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
 #pragma unroll
       for (int slice = 0; slice < Warp::slices; ++slice) {
         if constexpr (kSets == 1) {
-          warp.load(read, slice, fragments[0]);
+          if (slice > 0) warp.load(read, slice, fragments[0]);
         } else if (slice + 1 < Warp::slices) {
           warp.load(read, slice + 1, fragments[(slice + 1) % 2]);
         } else {
@@ -145,11 +143,13 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
           if (step + 1 < steps) warp.load(next, 0, fragments[0]);
         }
         if (slice == 0) {
-          // The stage that was read in the step before is free: every warp has passed the barrier since. The copies come
-          // after the first ldmatrix: ptxas does not move one before the other.
+          // The stage that was read in the step before is free: every warp has passed the barrier since. With two sets the
+          // copies come after the first ldmatrix, since ptxas does not move one before the other; with one they come before
+          // it, because the registers of their addresses are not there while the fragments are.
           if (step + kStages - 1 < steps) loader.load(write);
           ptx::cp_async_commit();
           write = write == last ? memory : write + Shape::stage_bytes;
+          if constexpr (kSets == 1) warp.load(read, 0, fragments[0]);
         }
         warp.multiply(fragments[slice % kSets]);
       }
@@ -177,27 +177,21 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
     }
 
     float* const out = reinterpret_cast<float*>(memory);
-#pragma unroll 1
-    for (int first = 0; first < Shape::block_n; first += Shape::out_tokens) {
-      if (warp.first_token >= first && warp.first_token < first + Shape::out_tokens) {
 #pragma unroll
-        for (int i = 0; i < Warp::blocks_m; ++i) {
+    for (int i = 0; i < Warp::blocks_m; ++i) {
 #pragma unroll
-          for (int j = 0; j < Warp::blocks_n; ++j) {
+      for (int j = 0; j < Warp::blocks_n; ++j) {
 #pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              const int token = warp.first_token - first + j * 8 + warp.lane % 4 * 2 + e % 2;
-              const int row = warp.first_row + i * 16 + warp.lane / 4 + e / 2 * 8;
-              out[token * Shape::pitch + row] = Parts ? total[i][j][e] : warp.sums[i][j][e];
-            }
-          }
+        for (int e = 0; e < 4; ++e) {
+          const int token = warp.first_token + j * 8 + warp.lane % 4 * 2 + e % 2;
+          const int row = warp.first_row + i * 16 + warp.lane / 4 + e / 2 * 8;
+          out[token * Shape::pitch + row] = Parts ? total[i][j][e] : warp.sums[i][j][e];
         }
       }
-      __syncthreads();
-      const Sums sums{out, 1, 0, Shape::pitch};
-      write_tile<T, Shape::threads>(params, sums, Shape::block_m, Shape::out_tokens, place.m0, place.n0 + first, n);
-      __syncthreads();
     }
+    __syncthreads();
+    write_tile<T, Shape::threads>(params, Sums{out, 1, 0, Shape::pitch}, Shape::block_m, Shape::block_n, place.m0, place.n0, n);
+    __syncthreads();
   }
 }
 

@@ -14,7 +14,7 @@ __device__ __forceinline__ void blocked_f32_body(const GemmParams& params) {
   constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<float> / Shape::row_bytes;
 
   char* const memory = ptx::shared_memory();
-  const std::int64_t n = token_count(params);
+  const int n = token_count(params);
   const TileWalk<Shape::block_m, Shape::block_n> walk(params, n);
   const std::uint32_t tiles = walk.count();
   const int units = k_units(params);

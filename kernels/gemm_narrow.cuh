@@ -132,9 +132,9 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
   const int part = warp >> (__ffs(group_warps) - 1), group_warp = warp & (group_warps - 1);
   const int block_m = 16 * group_warps;
 
-  const std::int64_t n = token_count(params);
+  const int n = token_count(params);
   const std::uint32_t m_tiles = static_cast<std::uint32_t>((params.m + block_m - 1) / block_m);
-  const std::uint32_t n_tiles = n <= 0 ? 0U : static_cast<std::uint32_t>((n + BlockN - 1) / BlockN);
+  const std::uint32_t n_tiles = n <= 0 ? 0U : (static_cast<std::uint32_t>(n) + BlockN - 1) / BlockN;
   const std::uint32_t tiles = m_tiles * n_tiles;
 
   const int units = k_units(params);
@@ -159,11 +159,11 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
   NarrowWarp<T, BlockN> products;
 
   for (std::uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const std::int64_t m0 = std::int64_t(tile % m_tiles) * block_m, n0 = std::int64_t(tile / m_tiles) * BlockN;
-    const char* weight = static_cast<const char*>(params.weight) + (m0 + group_warp * 16 + row) * weight_row + first_byte + chunk * 16;
-    const char* x = static_cast<const char*>(params.x) + (n0 + x_first) * x_row + first_byte + chunk * 16;
-    std::int64_t k_left = x_row - first_byte - chunk * 16;
-    const int tokens = n - n0 < BlockN ? static_cast<int>(n - n0) : BlockN;
+    const int m0 = static_cast<int>(tile % m_tiles) * block_m, n0 = static_cast<int>(tile / m_tiles) * BlockN;
+    const char* weight = static_cast<const char*>(params.weight) + std::int64_t(m0 + group_warp * 16 + row) * weight_row + first_byte + chunk * 16;
+    const char* x = static_cast<const char*>(params.x) + std::int64_t(n0 + x_first) * x_row + first_byte + chunk * 16;
+    int k_left = static_cast<int>(x_row - first_byte) - chunk * 16;
+    const int tokens = n - n0 < BlockN ? n - n0 : BlockN;
 
     const auto load = [&](char* stage) {
       const char* from = weight;

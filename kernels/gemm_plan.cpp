@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 constexpr int kMostParts = 8;
+constexpr std::int64_t kMost = std::int64_t(1) << 28;  // of m, n and k: kernels count rows, and the bytes of one, in 31 bits
 constexpr int kKilobyte = 1024;
 constexpr int kSmallestBlockLimit = 99 * kKilobyte;  // sm_86, 89 and 120
 
@@ -20,19 +21,19 @@ struct Tile {
   int block_m, block_n, threads, shared_bytes, blocks_by_registers;
   double cost;           // of a tile, in 64 x 64 x K at the wide kernel's pace: small tiles read more for each product
 };
-constexpr Tile kWide{{nullptr, "gemm_wide_f16", "gemm_wide_bf16"}, 128, 128, 256, 64 * kKilobyte, 2, 4.0};
-constexpr Tile kWideParts{{nullptr, "gemm_wide_parts_f16", "gemm_wide_parts_bf16"}, 128, 128, 256, 64 * kKilobyte, 1, 4.0};
+constexpr Tile kWide{{nullptr, "gemm_wide_f16", "gemm_wide_bf16"}, 128, 128, 256, 66 * kKilobyte, 2, 4.0};
+constexpr Tile kWideParts{{nullptr, "gemm_wide_parts_f16", "gemm_wide_parts_bf16"}, 128, 128, 256, 66 * kKilobyte, 1, 4.0};
 constexpr Tile kMiddle{{"gemm_wide_f32", "gemm_middle_f16", "gemm_middle_bf16"}, 64, 64, 128, 64 * kKilobyte, 3, 1.35};
 constexpr Tile kSlim{{nullptr, "gemm_narrow64_f16", "gemm_narrow64_bf16"}, 32, 64, 128, 72 * kKilobyte, 3, 0.9};
 
 struct Narrow {
   const char* names[3];
-  int block_n, blocks_by_registers;
+  int block_n, blocks_by_registers[3];  // the latter by DType
 };
 constexpr Narrow kNarrow[] = {
-    {{"gemm_narrow8_f32", "gemm_narrow8_f16", "gemm_narrow8_bf16"}, 8, 2},
-    {{nullptr, "gemm_narrow16_f16", "gemm_narrow16_bf16"}, 16, 2},
-    {{nullptr, "gemm_narrow32_f16", "gemm_narrow32_bf16"}, 32, 2},
+    {{"gemm_narrow8_f32", "gemm_narrow8_f16", "gemm_narrow8_bf16"}, 8, {2, 3, 3}},
+    {{nullptr, "gemm_narrow16_f16", "gemm_narrow16_bf16"}, 16, {0, 2, 2}},
+    {{nullptr, "gemm_narrow32_f16", "gemm_narrow32_bf16"}, 32, {0, 2, 2}},
 };
 constexpr int kNarrowThreads = 256;
 constexpr int kNarrowRows = 128;  // over all parts: a block has kNarrowRows / parts rows of the weight
@@ -74,6 +75,10 @@ void check(const GemmParams& params) {
   if (params.m < 1 || params.n < 0 || params.k < 1) {
     fail("expected m >= 1, n >= 0, k >= 1, came " + std::to_string(params.m) + ", " + std::to_string(params.n) + ", " +
          std::to_string(params.k));
+  }
+  if (std::max({params.m, params.n, params.k}) > kMost) {
+    fail("expected m, n and k up to " + std::to_string(kMost) + ", came " + std::to_string(params.m) + ", " +
+         std::to_string(params.n) + ", " + std::to_string(params.k));
   }
   if (params.k % per_16_bytes != 0) {
     fail("rows of x must be multiples of 16 bytes, came k = " + std::to_string(params.k) + " of " + name_of(params.dtype));
@@ -123,7 +128,7 @@ LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device) {
     // The sums of all parts use the same memory after the last step.
     const int sums_bytes = params.parts * narrow.block_n * (rows + 4) * 4;
     const int shared = std::max(params.stages * stage_bytes, sums_bytes);
-    return {narrow.names[type], grid_for(ceil_div(params.m, rows), shared, narrow.blocks_by_registers, device),
+    return {narrow.names[type], grid_for(ceil_div(params.m, rows), shared, narrow.blocks_by_registers[type], device),
             kNarrowThreads, std::uint32_t(shared)};
   }
   const Tile& tile = choose_tile(params, device);

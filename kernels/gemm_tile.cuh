@@ -21,10 +21,11 @@ __device__ __forceinline__ int tile_offset(int row, int chunk) {
 }
 
 // Tokens that are real: the host's count, or the device's where a graph has a bound.
-__device__ __forceinline__ std::int64_t token_count(const GemmParams& params) {
-  if (params.rows == nullptr) return params.n;
-  const std::int64_t rows = *params.rows;
-  return rows < params.n ? rows : params.n;
+__device__ __forceinline__ int token_count(const GemmParams& params) {
+  const int n = static_cast<int>(params.n);
+  if (params.rows == nullptr) return n;
+  const int rows = *params.rows;
+  return rows < n ? rows : n;
 }
 
 // The same for all lanes, and the compiler knows it: no branch on it needs the code that gathers a warp again.
@@ -43,15 +44,15 @@ __device__ __forceinline__ int part_begin(int units, int parts, int part) {
 // Where tile `index` lies. Blocks that run together take neighbours: bands of 8 tiles along m, in a band m first, so that
 // 8 tiles read the same tokens and the next 8 the same weights, from L2.
 struct TilePlace {
-  std::int64_t m0, n0;
+  int m0, n0;  // kept through the main loop; plan_gemm sees to it that they fit
 };
 template <int BlockM, int BlockN>
 struct TileWalk {
   std::uint32_t m_tiles, n_tiles;
 
-  __device__ __forceinline__ TileWalk(const GemmParams& params, std::int64_t n)
+  __device__ __forceinline__ TileWalk(const GemmParams& params, int n)
       : m_tiles(static_cast<std::uint32_t>((params.m + BlockM - 1) / BlockM)),
-        n_tiles(n <= 0 ? 0U : static_cast<std::uint32_t>((n + BlockN - 1) / BlockN)) {}
+        n_tiles(n <= 0 ? 0U : (static_cast<std::uint32_t>(n) + BlockN - 1) / BlockN) {}
   __device__ __forceinline__ std::uint32_t count() const { return m_tiles * n_tiles; }
   __device__ __forceinline__ TilePlace operator[](std::uint32_t index) const {
     constexpr std::uint32_t kBand = 8;
@@ -59,7 +60,7 @@ struct TileWalk {
     const std::uint32_t first = band * kBand;
     const std::uint32_t rows = m_tiles - first < kBand ? m_tiles - first : kBand;
     const std::uint32_t rest = index - first * n_tiles;
-    return {std::int64_t(first + rest % rows) * BlockM, std::int64_t(rest / rows) * BlockN};
+    return {static_cast<int>((first + rest % rows) * BlockM), static_cast<int>(rest / rows * BlockN)};
   }
 };
 
@@ -74,20 +75,19 @@ struct TileLoader {
   const char* weight;
   const char* x;
   std::int64_t weight_turn, x_turn;  // bytes from one turn's row to the next's
-  std::int64_t k_left;               // bytes of x's row from this chunk on
+  int k_left;                        // bytes of x's row from this chunk on
   int tokens_left;                   // from this thread's first row on
   int to;
 
-  __device__ __forceinline__ TileLoader(const GemmParams& params, TilePlace place, std::int64_t n) {
+  __device__ __forceinline__ TileLoader(const GemmParams& params, TilePlace place, int n) {
     const int row = static_cast<int>(threadIdx.x) / kChunks, chunk = static_cast<int>(threadIdx.x) % kChunks;
     const std::int64_t weight_row = params.k_stride * kBytesOf<T>, x_row = params.k * kBytesOf<T>;
-    weight = static_cast<const char*>(params.weight) + (place.m0 + row) * weight_row + chunk * 16;
-    x = static_cast<const char*>(params.x) + (place.n0 + row) * x_row + chunk * 16;
+    weight = static_cast<const char*>(params.weight) + std::int64_t(place.m0 + row) * weight_row + chunk * 16;
+    x = static_cast<const char*>(params.x) + std::int64_t(place.n0 + row) * x_row + chunk * 16;
     weight_turn = kRows * weight_row;
     x_turn = kRows * x_row;
-    k_left = x_row - chunk * 16;
-    const std::int64_t left = n - place.n0 - row;
-    tokens_left = left < Shape::block_n ? static_cast<int>(left) : Shape::block_n;
+    k_left = static_cast<int>(x_row) - chunk * 16;
+    tokens_left = n - place.n0 - row;
     to = tile_offset<Shape::row_bytes>(row, chunk);
   }
 

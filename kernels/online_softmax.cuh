@@ -40,8 +40,17 @@ __device__ __forceinline__ void merge(SoftmaxState<Columns>& into, const Softmax
   for (int c = 0; c < Columns; ++c) into.o[c] = __fmaf_rn(from.o[c], add, __fmul_rn(into.o[c], keep));
 }
 
-// The factor that makes o the answer. A row without keys has l = 0 and the answer 0.
-__device__ __forceinline__ float inverse_sum(float l) { return l > 0.0f ? __fdiv_rn(1.0f, l) : 0.0f; }
+// 1 / x for x in 2^-100 .. 2^100, to about 1 ulp: Newton's method from the number with the negated exponent. By fma and
+// integers alone, without the slow path of a division, which is a call that costs the loops around it registers.
+__device__ __forceinline__ float reciprocal(float x) {
+  float inverse = __uint_as_float(0x7ef311c7u - __float_as_uint(x));
+#pragma unroll
+  for (int i = 0; i < 3; ++i) inverse = __fmaf_rn(inverse, __fmaf_rn(-x, inverse, 1.0f), inverse);
+  return inverse;
+}
+
+// The factor that makes o the answer; l is about 1 at least. A row without keys has l = 0 and the answer 0.
+__device__ __forceinline__ float inverse_sum(float l) { return l > 0.0f ? reciprocal(l) : 0.0f; }
 
 // Adds +0, so that -0 and +0 give one answer: the sign of a zero may depend on how many masked keys were walked over.
 __device__ __forceinline__ float finished(float o, float inverse) { return __fmaf_rn(o, inverse, 0.0f); }

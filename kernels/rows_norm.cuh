@@ -36,33 +36,33 @@ struct Packed<float> {
   __device__ __forceinline__ Eight unpack() const { return words; }
 };
 
-template <typename T>
+template <typename T, bool kWide>
 struct NormRow {
   using Bits = typename Stored<T>::Type;
   const Bits* x;
   const Bits* residual;
   Bits* sum;
   std::int64_t cols;
-  bool wide;
 
   __device__ __forceinline__ int valid(std::int64_t vector) const {
+    if constexpr (kWide) return kEight;
     return static_cast<int>(smaller(cols - vector * kEight, kEight));
   }
   // x + residual, rounded to T: what an addition of its own would have left.
   __device__ __forceinline__ Eight first_read(std::int64_t vector) const {
     const std::int64_t at = vector * kEight;
-    Eight out = load_eight<T, false>(x + at, valid(vector), wide);
+    Eight out = load_eight<T, false>(x + at, valid(vector), kWide);
     if (residual != nullptr) {
-      const Eight other = load_eight<T, false>(residual + at, valid(vector), wide);
+      const Eight other = load_eight<T, false>(residual + at, valid(vector), kWide);
 #pragma unroll
       for (int i = 0; i < kEight; i++) out.v[i] = rounded<T>(__fadd_rn(out.v[i], other.v[i]));
     }
-    if (sum != nullptr) store_eight<T>(sum + at, out, valid(vector), wide);
+    if (sum != nullptr) store_eight<T>(sum + at, out, valid(vector), kWide);
     return out;
   }
   // The same once more; `sum` may have been written over x or residual by then.
   __device__ __forceinline__ Eight read_again(std::int64_t vector) const {
-    if (sum != nullptr) return load_eight<T, false>(sum + vector * kEight, valid(vector), wide);
+    if (sum != nullptr) return load_eight<T, false>(sum + vector * kEight, valid(vector), kWide);
     return first_read(vector);
   }
 };
@@ -82,29 +82,28 @@ __device__ __forceinline__ float add_squares(float sum, const Eight& x, float me
   return sum;
 }
 
-template <typename T>
-__device__ __forceinline__ void norm_body(const NormParams& params) {
+// kWide: all rows begin at multiples of 16 bytes and hold whole vectors. The sums are the same in both forms.
+template <typename T, bool kWide>
+__device__ __forceinline__ void norm_rows(const NormParams& params) {
   using Bits = typename Stored<T>::Type;
-  constexpr int kKeep = kKept<T>;
+  constexpr int kKeep = kWide ? kKept<T> : 0;  // element by element the code would be too long
   float* partials = reinterpret_cast<float*>(ptx::shared_memory());
   int half = 0;  // block_sum's partials take turns
 
   const std::int64_t cols = params.cols;
   const std::int64_t rows = params.real_rows != nullptr ? smaller(*params.real_rows, params.rows) : params.rows;
   const std::int64_t vectors = (cols + kEight - 1) / kEight;
-  const bool wide = cols % kEight == 0 && aligned_16(params.x) && aligned_16(params.residual) && aligned_16(params.sum) &&
-                    aligned_16(params.out) && aligned_16(params.weight) && aligned_16(params.bias);
   const int thread = int(threadIdx.x), threads = int(blockDim.x);
   const float count = float(cols);
 
   for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const std::int64_t base = r * cols;
-    const NormRow<T> row{static_cast<const Bits*>(params.x) + base,
+    const NormRow<T, kWide> row{static_cast<const Bits*>(params.x) + base,
                          params.residual != nullptr ? static_cast<const Bits*>(params.residual) + base : nullptr,
-                         params.sum != nullptr ? static_cast<Bits*>(params.sum) + base : nullptr, cols, wide};
+                         params.sum != nullptr ? static_cast<Bits*>(params.sum) + base : nullptr, cols};
     Bits* out = static_cast<Bits*>(params.out) + base;
 
-    Packed<T> kept[kKeep];
+    Packed<T> kept[kKeep > 0 ? kKeep : 1];
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kKeep; i++) {
@@ -140,18 +139,18 @@ __device__ __forceinline__ void norm_body(const NormParams& params) {
     const auto finish = [&](std::int64_t vector, Eight x) {
       const int valid = row.valid(vector);
       const std::int64_t at = vector * kEight;
-      const Eight weight = load_eight<float, true>(params.weight + at, valid, wide);
+      const Eight weight = load_eight<float, true>(params.weight + at, valid, kWide);
 #pragma unroll
       for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(__fsub_rn(x.v[i], mean), scale);
       if (params.bias != nullptr) {
-        const Eight bias = load_eight<float, true>(params.bias + at, valid, wide);
+        const Eight bias = load_eight<float, true>(params.bias + at, valid, kWide);
 #pragma unroll
         for (int i = 0; i < kEight; i++) x.v[i] = __fmaf_rn(x.v[i], weight.v[i], bias.v[i]);
       } else {
 #pragma unroll
         for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(x.v[i], weight.v[i]);
       }
-      store_eight<T>(out + at, x, valid, wide);
+      store_eight<T>(out + at, x, valid, kWide);
     };
 #pragma unroll
     for (int i = 0; i < kKeep; i++) {
@@ -161,6 +160,17 @@ __device__ __forceinline__ void norm_body(const NormParams& params) {
     for (std::int64_t vector = thread + std::int64_t(kKeep) * threads; vector < vectors; vector += threads) {
       finish(vector, row.read_again(vector));
     }
+  }
+}
+
+template <typename T>
+__device__ __forceinline__ void norm_body(const NormParams& params) {
+  const bool wide = params.cols % kEight == 0 && aligned_16(params.x) && aligned_16(params.residual) &&
+                    aligned_16(params.sum) && aligned_16(params.out) && aligned_16(params.weight) && aligned_16(params.bias);
+  if (wide) {
+    norm_rows<T, true>(params);
+  } else {
+    norm_rows<T, false>(params);
   }
 }
 

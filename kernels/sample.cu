@@ -24,7 +24,7 @@ __device__ __forceinline__ void sample_body(const SampleParams& params) {
     if (slot.sample == 0) continue;
     float* logits = params.logits + slot.row * params.vocab;
     adjust_row(params, slot, logits);
-    const std::int32_t token = sample_token(slot, {logits, nullptr, params.vocab});
+    const std::int32_t token = sample_token(slot, {logits, nullptr, int(params.vocab)});
     const float logprob = slot.top_logprobs >= 0 ? logprob_before(params, slot, i, logits, token) : 0.0f;
     if (threadIdx.x == 0) {
       params.outputs[i] = {token, logprob};

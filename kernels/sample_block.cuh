@@ -34,45 +34,55 @@ static_assert(sizeof(Shared) <= 48 * 1024);
 
 __device__ __forceinline__ Shared& shared() { return *reinterpret_cast<Shared*>(ptx::shared_memory()); }
 
-// Tokens by ascending id: a row of logits (ids null: an index is an id), or what was listed of it.
+// Tokens by ascending id: a row of logits (ids null: an index is an id), or what was listed of it. Ids are 32-bit, so
+// places in a row are, too; where a row begins is in the pointer.
 struct Tokens {
   const float* logits;
   const std::int32_t* ids;
-  std::int64_t count;
-  __device__ __forceinline__ std::int32_t id(std::int64_t index) const {
-    return ids != nullptr ? ids[index] : static_cast<std::int32_t>(index);
-  }
+  int count;
+  __device__ __forceinline__ std::int32_t id(int index) const { return ids != nullptr ? ids[index] : index; }
 };
 
 __device__ __forceinline__ int lane_of() { return int(threadIdx.x) % 32; }
 __device__ __forceinline__ int warp_of() { return int(threadIdx.x) / 32; }
 __device__ __forceinline__ int warps_of() { return int(blockDim.x) / 32; }
 
+// How far logits + index lies beyond a multiple of 16 bytes, in elements.
+__device__ __forceinline__ int beyond_16(const float* logits) {
+  return int(reinterpret_cast<std::uintptr_t>(logits) & 15) / 4;
+}
+
+// logits[at .. at + 3], whose address is a multiple of 16 bytes; those outside begin .. end - 1 are not read.
+__device__ __forceinline__ float4 load_four(const float* logits, int at, int begin, int end) {
+  if (at >= begin && at + 4 <= end) return *reinterpret_cast<const float4*>(logits + at);
+  float4 x{};
+  if (at >= begin && at < end) x.x = logits[at];
+  if (at + 1 >= begin && at + 1 < end) x.y = logits[at + 1];
+  if (at + 2 >= begin && at + 2 < end) x.z = logits[at + 2];
+  if (at + 3 >= begin && at + 3 < end) x.w = logits[at + 3];
+  return x;
+}
+
 // body(index, logit) for begin <= index < end, by `threads` threads of which this is number `thread`, in no order.
 template <typename Body>
-__device__ __forceinline__ void each(const Tokens& tokens, std::int64_t begin, std::int64_t end, int thread, int threads,
-                                     const Body& body) {
+__device__ __forceinline__ void each(const Tokens& tokens, int begin, int end, int thread, int threads, const Body& body) {
   const float* logits = tokens.logits;
-  const std::int64_t before = (16 - (reinterpret_cast<std::uintptr_t>(logits + begin) & 15)) % 16 / 4;
-  const std::int64_t wide = begin + before < end ? begin + before : end;
-  if (begin + thread < wide) body(begin + thread, logits[begin + thread]);  // at most 3 of them
-  const std::int64_t vectors = (end - wide) / 4;
-  const float4* from = reinterpret_cast<const float4*>(logits + wide);
-  const auto four = [&](std::int64_t vector, const float4& x) {
-    body(wide + 4 * vector, x.x);
-    body(wide + 4 * vector + 1, x.y);
-    body(wide + 4 * vector + 2, x.z);
-    body(wide + 4 * vector + 3, x.w);
+  const int step = 4 * threads;
+  int at = begin - beyond_16(logits + begin) + 4 * thread;
+  // Two loads are under way while a third one's logits are worked on.
+  float4 x = load_four(logits, at, begin, end), next = load_four(logits, at + step, begin, end);
+  const auto one = [&](int index, float logit) {
+    if (unsigned(index - begin) < unsigned(end - begin)) body(index, logit);
   };
-  std::int64_t i = thread;
-  for (; i + threads < vectors; i += 2 * threads) {  // two loads under way
-    const float4 a = from[i], b = from[i + threads];
-    four(i, a);
-    four(i + threads, b);
+  for (; at < end; at += step) {
+    const float4 after = load_four(logits, at + 2 * step, begin, end);
+    one(at, x.x);
+    one(at + 1, x.y);
+    one(at + 2, x.z);
+    one(at + 3, x.w);
+    x = next;
+    next = after;
   }
-  if (i < vectors) four(i, from[i]);
-  const std::int64_t rest = wide + 4 * vectors + thread;
-  if (rest < end) body(rest, logits[rest]);
 }
 
 template <typename Body>
@@ -184,22 +194,30 @@ __device__ __forceinline__ Selected select_bin(const NeedOf& need_of) {
 template <typename Wanted>
 __device__ __forceinline__ std::uint32_t list_tokens(const Tokens& tokens, const Wanted& wanted, std::uint32_t most, bool cut,
                                                      std::int32_t* ids, float* logits) {
-  // Warps count in chunks, the counts are summed up, and chunks that have any are read once more.
-  const std::int64_t chunk_size = 128 * ((tokens.count + 128 * kMostChunks - 1) / (128 * kMostChunks));
-  const int chunks = int((tokens.count + chunk_size - 1) / chunk_size);
+  // A lane takes four logits, a warp a chunk of 128 times 2^n. Warps count, the counts are summed up, and chunks that have
+  // any are read once more.
+  const int start = -beyond_16(tokens.logits);
+  int chunk_size = 128;
+  while ((tokens.count - start + chunk_size - 1) / chunk_size > kMostChunks) chunk_size *= 2;
+  const int chunks = (tokens.count - start + chunk_size - 1) / chunk_size;
   std::uint32_t* counts = shared().chunk_counts;
-  const auto wanted_at = [&](std::int64_t index, float& logit) {
-    if (index >= tokens.count) return false;
-    logit = tokens.logits[index];
-    return bool(wanted(logit));
+  // Bit j: the lane's logit j is wanted.
+  const auto wanted_of = [&](int at, const float4& x) {
+    const auto one = [&](int index, float logit) {
+      return unsigned(index) < unsigned(tokens.count) && wanted(logit) ? 1u : 0u;
+    };
+    return one(at, x.x) | one(at + 1, x.y) << 1 | one(at + 2, x.z) << 2 | one(at + 3, x.w) << 3;
   };
+  const auto load = [&](int at) { return load_four(tokens.logits, at, 0, tokens.count); };
   __syncthreads();
+  float4 next = load(start + warp_of() * chunk_size + 4 * lane_of());
   for (int chunk = warp_of(); chunk < chunks; chunk += warps_of()) {
     std::uint32_t count = 0;
-#pragma unroll 4
-    for (std::int64_t i = 0; i < chunk_size; i += 32) {
-      float logit = 0;
-      count += wanted_at(chunk * chunk_size + i + lane_of(), logit) ? 1u : 0u;
+    for (int i = 0; i < chunk_size; i += 128) {
+      const int at = start + chunk * chunk_size + i + 4 * lane_of();
+      const float4 x = next;
+      next = load(i + 128 < chunk_size ? at + 128 : start + (chunk + warps_of()) * chunk_size + 4 * lane_of());
+      count += std::uint32_t(__popc(wanted_of(at, x)));
     }
     count = __reduce_add_sync(kWholeWarp, count);
     if (lane_of() == 0) counts[chunk] = count;
@@ -230,19 +248,26 @@ __device__ __forceinline__ std::uint32_t list_tokens(const Tokens& tokens, const
 
   if (cut || total <= most) {
     for (int chunk = warp_of(); chunk < chunks; chunk += warps_of()) {
-      std::uint32_t at = counts[chunk];
+      std::uint32_t to = counts[chunk];
       const std::uint32_t end = counts[chunk + 1] < most ? counts[chunk + 1] : most;
-      for (std::int64_t i = 0; at < end; i += 32) {
-        const std::int64_t index = chunk * chunk_size + i + lane_of();
-        float logit = 0;
-        const bool is_wanted = wanted_at(index, logit);
-        const std::uint32_t lanes = __ballot_sync(kWholeWarp, is_wanted);
-        const std::uint32_t to = at + std::uint32_t(__popc(lanes & ((1u << lane_of()) - 1)));
-        if (is_wanted && to < end) {
-          ids[to] = tokens.id(index);
-          logits[to] = logit;
+      for (int i = 0; to < end; i += 128) {
+        const int at = start + chunk * chunk_size + i + 4 * lane_of();
+        const float4 x = load(at);
+        const std::uint32_t bits = wanted_of(at, x);
+        const auto count = std::uint32_t(__popc(bits));
+        const std::uint32_t running = warp_running_sum(count);
+        std::uint32_t mine = to + running - count;
+        const float four[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          if ((bits >> j & 1) == 0) continue;
+          if (mine < end) {
+            ids[mine] = tokens.id(at + j);
+            logits[mine] = four[j];
+          }
+          mine++;
         }
-        at += std::uint32_t(__popc(lanes));
+        to += __shfl_sync(kWholeWarp, running, 31);
       }
     }
   }

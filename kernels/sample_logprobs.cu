@@ -12,7 +12,7 @@ __device__ __forceinline__ void best_tokens(const Tokens& row, float highest, st
                                             const RowNormalizer& normalizer, LogprobOutput* out) {
   const auto one = [](float) { return std::uint64_t(1); };
   clear_histogram();
-  each(row, [&](std::int64_t, float logit) { add_to_bin(coarse_bin(logit, highest), 1); });
+  each(row, [&](int, float logit) { add_to_bin(coarse_bin(logit, highest), 1); });
   const Selected cut = select_bin([&](std::uint64_t) { return std::uint64_t(count); });
   Tokens tokens = row;
   if (cut.up_to_bin <= kMostListed) tokens = listed_or_all(row, highest, cut.bin, [](float) { return true; });
@@ -41,14 +41,14 @@ __device__ __forceinline__ void logprobs_body(const SampleParams& params) {
   for (std::int64_t i = blockIdx.x; i < real_count(params); i += gridDim.x) {
     const SampleSlot& slot = params.slots[i];
     const std::int64_t vocab = params.vocab;
-    const Tokens row{params.logits + slot.row * vocab, nullptr, vocab};
+    const Tokens row{params.logits + slot.row * vocab, nullptr, int(vocab)};
     RowNormalizer normalizer{0, kForbidden, 0};
     const bool known = slot.sample != 0 || (slot.target >= 0 && slot.target < vocab);
     if (slot.top_logprobs >= 0 && known) {
       normalizer.highest = best_of(row).logit;
       if (normalizer.highest > kForbidden) {
         std::uint64_t sum = 0;
-        each(row, [&](std::int64_t, float logit) { sum += token_weight(logit, normalizer.highest, kNaturalScale); });
+        each(row, [&](int, float logit) { sum += token_weight(logit, normalizer.highest, kNaturalScale); });
         normalizer.log_sum = log_of_total(block_sum(sum));
       }
     }

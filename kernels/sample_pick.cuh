@@ -20,7 +20,7 @@ struct Best {
 // The first token of the order, 0 where all are -inf.
 __device__ __forceinline__ Best best_of(const Tokens& row) {
   std::uint64_t best = 0;
-  each(row, [&](std::int64_t index, float logit) {
+  each(row, [&](int index, float logit) {
     const std::uint64_t rank = std::uint64_t(logit_key(logit)) << 32 | (0xFFFFFFFFu - std::uint32_t(index));
     if (rank > best) best = rank;
   });
@@ -50,7 +50,7 @@ __device__ __forceinline__ KeyBorder key_border(const Tokens& tokens, float high
   KeyBorder border{0, need, 0};
   for (int shift = 24; shift >= 0; shift -= 8) {
     clear_histogram();
-    each(tokens, [&](std::int64_t, float logit) {
+    each(tokens, [&](int, float logit) {
       const std::uint32_t key = logit_key(logit);
       if (((key ^ border.key) >> shift >> 8) != 0 || coarse_bin(logit, highest) != bin) return;
       const std::uint64_t value = value_of(logit);
@@ -69,7 +69,7 @@ template <typename Wanted>
 __device__ __forceinline__ Tokens listed_or_all(const Tokens& row, float highest, int bin, const Wanted& wanted) {
   const auto inside = [&](float logit) { return coarse_bin(logit, highest) <= bin && wanted(logit); };
   const std::uint32_t count = list_tokens(row, inside, kMostListed, false, shared().ids, shared().logits);
-  return count <= kMostListed ? Tokens{shared().logits, shared().ids, count} : row;
+  return count <= kMostListed ? Tokens{shared().logits, shared().ids, int(count)} : row;
 }
 
 // What may be drawn: key >= lowest_key and weight >= least_weight; of the tokens whose key is tie_key only the first `ties` ids,
@@ -91,7 +91,7 @@ struct Filter {
 
 __device__ __forceinline__ Tokens apply_top_k(const Tokens& row, std::int32_t top_k, Filter& filter) {
   clear_histogram();
-  each(row, [&](std::int64_t, float logit) { add_to_bin(coarse_bin(logit, filter.highest), 1); });
+  each(row, [&](int, float logit) { add_to_bin(coarse_bin(logit, filter.highest), 1); });
   const Selected cut = select_bin([&](std::uint64_t) { return std::uint64_t(top_k); });
   Tokens tokens = row;
   if (cut.up_to_bin <= kMostListed) {
@@ -105,7 +105,7 @@ __device__ __forceinline__ Tokens apply_top_k(const Tokens& row, std::int32_t to
 __device__ __forceinline__ Tokens apply_top_p(const Tokens& given, double top_p, Filter& filter) {
   const auto weight = [&](float logit) { return filter.weight(logit); };
   clear_histogram();
-  each(given, [&](std::int64_t, float logit) {
+  each(given, [&](int, float logit) {
     const std::uint64_t value = weight(logit);
     if (value != 0) add_to_bin(coarse_bin(logit, filter.highest), value);
   });
@@ -130,14 +130,14 @@ __device__ __forceinline__ std::int32_t draw(const Tokens& tokens, const Filter&
       filter.ties > 0 ? token_weight(logit_of_key(filter.tie_key), filter.highest, filter.scale) : 0;
   const auto is_tie = [&](float logit) { return filter.ties > 0 && logit_key(logit) == filter.tie_key; };
   const int warps = warps_of();
-  std::int64_t begin = 0, end = tokens.count;
+  int begin = 0, end = tokens.count;
   std::uint64_t target = 0, ties = filter.ties;
   for (bool first = true; first || end - begin > 32; first = false) {
-    const std::int64_t size = ((end - begin + warps - 1) / warps + 3) / 4 * 4;
-    const std::int64_t from = begin + warp_of() * size < end ? begin + warp_of() * size : end;
-    const std::int64_t to = from + size < end ? from + size : end;
+    const int size = ((end - begin + warps - 1) / warps + 3) / 4 * 4;
+    const int from = begin + warp_of() * size < end ? begin + warp_of() * size : end;
+    const int to = from + size < end ? from + size : end;
     std::uint64_t sum = 0, tied = 0;
-    each(tokens, from, to, lane_of(), 32, [&](std::int64_t, float logit) {
+    each(tokens, from, to, lane_of(), 32, [&](int, float logit) {
       if (is_tie(logit)) {
         tied++;
       } else {

@@ -4,7 +4,7 @@
 //   Test: tap test/x.test.ts [--grep=RE]   a tap file, and in it a test or assertion with a name like that
 //   Subset: yes                            run by .ci/run as well
 // Every named test must pass in the copy before any mutant is applied: a test that always fails proves nothing.
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildNative, buildTargets, buildTypeScript, report, root, run, runNativeTests, runTap } from "./steps.mjs";
@@ -32,9 +32,10 @@ const copy = mkdtempSync(join(tmpdir(), "splitwiser-mutants-"));
 
 /** The sources are copied; what no mutant changes is linked. */
 function copyTree() {
-  const wanted = ["lib", "native", "kernels", "test", "scripts", "CMakeLists.txt", "package.json", "tsconfig.json", ".taprc"];
+  const wanted = ["lib", "native", "kernels", "cmake", "test", "scripts", "CMakeLists.txt", "package.json", "tsconfig.json", ".taprc"];
   for (const name of wanted) cpSync(join(root, name), join(copy, name), { recursive: true });
-  for (const name of ["node_modules", "models"]) symlinkSync(join(root, name), join(copy, name), "junction");
+  mkdirSync(join(root, "build-kernels"), { recursive: true }); // fatbins by content: what no mutant changes is not compiled again
+  for (const name of ["node_modules", "models", "build-kernels"]) symlinkSync(join(root, name), join(copy, name), "junction");
 }
 
 async function build(mutant) {

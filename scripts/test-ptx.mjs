@@ -1,8 +1,10 @@
 // `npm run test:ptx -- [module ...]`: kernels and the functions of kernels/ptx.cuh as the PTX that nvcc makes, under test/ptx/ptxrun: a second
 // opinion beside the simulated driver. Modules are the names of test/ptx/*.py; all of them when none is named.
+import { buildCuda } from "./cuda-steps.mjs";
 import { report, run } from "./steps.mjs";
 
 async function ptx() {
+  await buildCuda(["ptx_functions"]);
   let counts;
   const onLine = (line) => {
     const found = /^(\d+) passed, (\d+) failed$/.exec(line);

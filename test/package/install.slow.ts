@@ -1,5 +1,5 @@
 // The tarball, installed into an empty folder: with a prebuilt addon and no compiler in reach, and without one, compiling.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -30,6 +30,8 @@ const install = (project: string, tarball: string, path?: string): ReturnType<ty
 t.test("with a prebuilt addon it installs without a compiler and works from every kind of module", async (t) => {
   const folder = outside(t as Tap);
   const tarball = pack({ folder, prebuilt: true });
+  const { size } = statSync(tarball);
+  t.ok(size <= 30e6, `the tarball with an addon for all GPUs has ${(size / 1e6).toFixed(1)} MB`);
   const project = emptyProject(folder);
   const path = barePath(folder);
   const installed = install(project, tarball, path);

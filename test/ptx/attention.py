@@ -1,19 +1,8 @@
-"""Attention kernels as the PTX that nvcc makes, against float64, and prefill against decode bit for bit.
+"""The attention kernels: against float64, and a row's bits the same from decode, from prefill and from any chunk. Page tails are NaN."""
+import ctypes, os, subprocess, tempfile
 
-Run by test:ptx; alone: python3 test/ptx/attention.py [word of a case's name ...]. Needs nvcc, g++ and numpy.
-"""
-import ctypes
-import os
-import subprocess
-import sys
-import tempfile
-
-import numpy as np
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(HERE, 'ptxrun'))
-import ptxrun  # noqa: E402
+import common
+from common import check, np
 
 DTYPES = {'f32': 0, 'f16': 1, 'bf16': 2}
 EPS = {'f32': 2.0**-23, 'f16': 2.0**-10, 'bf16': 2.0**-7}
@@ -45,31 +34,18 @@ class AttentionParams(ctypes.Structure):
 
 def rounded(x, dtype):
     """The numbers that dtype can hold, as float32."""
-    x = np.asarray(x, np.float32)
-    if dtype == 'f16':
-        return x.astype(np.float16).astype(np.float32)
-    if dtype == 'bf16':
-        bits = x.view(np.uint32).astype(np.uint64)
-        bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000
-        return bits.astype(np.uint32).view(np.float32)
-    return x
+    return from_bytes(to_bytes(x, dtype), dtype).reshape(np.shape(x))
 
 
 def to_bytes(x, dtype):
-    x = np.ascontiguousarray(x, np.float32)
-    if dtype == 'f16':
-        return x.astype(np.float16).tobytes()
-    if dtype == 'bf16':
-        return (x.view(np.uint32) >> 16).astype(np.uint16).tobytes()
-    return x.tobytes()
+    return {'f32': lambda v: np.ascontiguousarray(v, np.float32), 'f16': common.f16_bits, 'bf16': common.bf16_bits}[dtype](x).tobytes()
 
 
 def from_bytes(data, dtype):
-    if dtype == 'f16':
-        return np.frombuffer(data, np.float16).astype(np.float32)
-    if dtype == 'bf16':
-        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(data, np.float32)
+    if dtype == 'f32':
+        return np.frombuffer(data, np.float32)
+    bits = np.frombuffer(data, np.uint16)
+    return common.f16_values(bits) if dtype == 'f16' else common.bf16_values(bits)
 
 
 def padded(head_dim):
@@ -186,13 +162,10 @@ def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, **laun
 
     sizes = shapes()[(q.kv_dtype, q.row)]
     if tiles:
-        mod.launch(f'attention_prefill_{q.kv_dtype}_d{q.row}', grid=grid, block=sizes[0], smem=sizes[1], args=[bytes(p)],
-                   **launch)
+        common.launch(mod, f'attention_prefill_{q.kv_dtype}_d{q.row}', grid, sizes[0], sizes[1], p, **launch)
     if any(n == 1 for n in rows):
-        mod.launch(f'attention_decode_{q.kv_dtype}_d{q.row}', grid=grid, block=sizes[2], smem=sizes[3], args=[bytes(p)],
-                   **launch)
-    if any(arrivals.get('u32')):
-        raise AssertionError('a counter of arrivals is not zero after the kernel')
+        common.launch(mod, f'attention_decode_{q.kv_dtype}_d{q.row}', grid, sizes[2], sizes[3], p, **launch)
+    check('counters of arrivals are zero again', not any(arrivals.get('u32')))
     result = from_bytes(out.read(), q.dtype).reshape(sum(rows), -1).copy()
     for b in buffers + [out, arrivals, partials]:
         b.free()
@@ -212,7 +185,7 @@ def shapes():
             source, program = os.path.join(folder, 'shapes.cpp'), os.path.join(folder, 'shapes')
             with open(source, 'w', encoding='utf8') as file:
                 file.write(f'#include <cstdio>\n#include "attention_shape.hpp"\nint main() {{\n{lines}}}\n')
-            subprocess.run(['g++', '-std=c++20', '-I', os.path.join(ROOT, 'kernels'), '-o', program, source], check=True)
+            subprocess.run(['g++', '-std=c++20', '-I', common.KERNELS, '-o', program, source], check=True)
             text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
         for line in text.splitlines():
             b, d, *sizes = map(int, line.split())
@@ -221,71 +194,81 @@ def shapes():
     return _shapes
 
 
-def compile_kernels(dtype):
-    folder = os.environ.get('SPLITWISER_PTX_FOLDER') or tempfile.gettempdir()
-    ptx = os.path.join(folder, f'splitwiser_attention_{dtype}.ptx')
-    subprocess.run(['nvcc', '-std=c++20', '-O3', '-fmad=false', '-I', os.path.join(ROOT, 'kernels'), '-arch=compute_80', '-ptx',
-                    '-o', ptx, os.path.join(ROOT, 'kernels', f'attention_{dtype}.cu')], check=True)
-    return ptx
-
-
-def check_close(sequences, ranges, results, name):
+def check_close(name, sequences, ranges, results):
+    """The error as a part of the tolerance: absolute + eps of the narrower type * what the weights make of |v|."""
     q = sequences
-    narrow = max(EPS[q.kv_dtype], EPS[q.dtype])
+    eps = max(EPS[q.kv_dtype], EPS[q.dtype])
     worst = 0.0
     for s, (first, last) in enumerate(ranges):
         for i in range(first, last):
             expected, size = q.reference(s, i)
-            got = results[s][i - first].reshape(q.heads, q.head_dim)
-            if not np.isfinite(got).all():
-                raise AssertionError(f'{name}: sequence {s}, position {i}: not finite')
-            error = np.abs(got - expected) / (4e-6 + narrow * size)
-            worst = max(worst, float(error.max()))
-    if worst > 1.5:
-        raise AssertionError(f'{name}: error {worst:.2f} of the tolerance')
+            error = np.abs(results[s][i - first].reshape(q.heads, q.head_dim) - expected) / (4e-6 + 1.5 * eps * size)
+            worst = max(worst, float(np.nan_to_num(error, nan=np.inf).max()))
+    check(f'{name}: close to float64', worst <= 1, f'{worst:.2f} of the tolerance')
     return worst
 
 
-def same_bits(a, b, name):
-    if not np.array_equal(a.view(np.uint32), b.view(np.uint32)):
-        raise AssertionError(f'{name}: {int((a.view(np.uint32) != b.view(np.uint32)).sum())} of {a.size} numbers differ')
+def check_bits(name, a, b):
+    wrong = int((a.view(np.uint32) != b.view(np.uint32)).sum())
+    check(name, wrong == 0, f'{wrong} of {a.size} numbers differ')
 
 
-# One instance of every kernel: several lengths at once, chunks, single rows, a padded segment, other grids and seeds.
-CASES = [
-    ('heads of their own', dict(lengths=[3, 64, 130], heads=2, kv_heads=2)),
-    ('groups', dict(lengths=[1, 65, 17], heads=6, kv_heads=2, page_size=64, window=20)),
-]
-
-
-def check_case(mod, name, spec, race=False, seed=None):
+def check_case(name, mod, spec, seed=None, **launch):
+    """Whole prompts, their last rows by decode (with segments that are not real), and chunks of several sizes."""
+    if seed is not None:
+        launch['seed'] = seed
     q = Sequences(**spec)
-    launch = dict(race=race) if seed is None else dict(race=race, seed=seed)
     whole = [(0, n) for n in q.lengths]
     full = run(mod, q, whole, grid=2, **launch)
-    worst = check_close(q, whole, full, name)
-    last = [(n - 1, n) for n in q.lengths]
-    single = run(mod, q, last, grid=3, extra_segments=2, **launch)
+    worst = check_close(name, q, whole, full)
+    single = run(mod, q, [(n - 1, n) for n in q.lengths], grid=3, extra_segments=2, **launch)
     for s, n in enumerate(q.lengths):
-        same_bits(full[s][n - 1], single[s][0], f'{name}: prefill and decode of {n} tokens')
-    chunk = [(max(0, n - 1 - n // 3), n) for n in q.lengths]
-    part = run(mod, q, chunk, grid=1, **launch)
-    for s, (first, n) in enumerate(chunk):
-        same_bits(full[s][first:n], part[s], f'{name}: a chunk of {n - first} of {n} tokens')
+        check_bits(f'{name}: prefill and decode of {n} tokens', full[s][n - 1], single[s][0])
+    for part in (2, 7):
+        chunk = [(max(0, n - 1 - n // part), n) for n in q.lengths]
+        results = run(mod, q, chunk, grid=1, **launch)
+        for s, (first, n) in enumerate(chunk):
+            check_bits(f'{name}: a chunk of {n - first} of {n} tokens', full[s][first:n].copy(), results[s].copy())
     return worst
 
 
-def main(words):
-    for dtype in ('f16', 'bf16', 'f32'):
-        mod = ptxrun.load(compile_kernels(dtype))
-        for dim in HEAD_DIMS:
-            for i, (name, spec) in enumerate(CASES):
-                name = f'{dtype} d{dim} {name}'
-                if words and not any(w in name for w in words):
-                    continue
-                worst = check_case(mod, name, dict(spec, head_dim=dim, kv_dtype=dtype), race=i == 0, seed=dim + i)
-                print(f'ok - {name}: {worst:.2f} of the tolerance', flush=True)
+def kernels_of(dtype, dims):
+    return common.load(f'attention_{dtype}.cu', [f'attention_{phase}_{dtype}_d{dim}' for dim in dims for phase in ('prefill', 'decode')])
+
+
+# bf16 differs from f16 in its conversions and the type of mma alone.
+TRANSLATED = {'f16': HEAD_DIMS, 'bf16': (128,), 'f32': (64, 80, 256)}
+
+
+def test_every_head_dim_and_type():
+    for dtype, dims in TRANSLATED.items():
+        mod = kernels_of(dtype, dims)
+        for dim in dims:
+            check_case(f'{dtype} d{dim} heads of their own', mod, dict(lengths=[3, 64, 130], heads=2, kv_heads=2, head_dim=dim, kv_dtype=dtype), seed=dim)
+            check_case(f'{dtype} d{dim} groups', mod, dict(lengths=[1, 65, 17], heads=6, kv_heads=2, head_dim=dim, kv_dtype=dtype, page_size=64,
+                                                           window=20), seed=dim + 1)
+
+
+def test_lengths_at_the_edges_of_leaves_and_splits():
+    mod = kernels_of('f16', TRANSLATED['f16'])
+    for seed, length in enumerate((2, 15, 16, 63, 511, 512, 513, 1025)):
+        check_case(f'{length} tokens', mod, dict(lengths=[length], heads=1, kv_heads=1, head_dim=64), seed=seed)
+
+
+def test_windows_slopes_and_caps():
+    mod = kernels_of('f16', TRANSLATED['f16'])
+    for name, more in (('a window over splits', dict(window=600)), ('a short window', dict(window=5)), ('ALiBi', dict(alibi=True)),
+                       ('a soft cap', dict(soft_cap=5.0, spread=2.0)), ('all of them', dict(window=70, alibi=True, soft_cap=3.0))):
+        check_case(name, mod, dict(lengths=[700, 90], heads=2, kv_heads=1, head_dim=64, page_size=48, **more))
+
+
+def test_groups_beyond_a_tile_odd_rows_and_other_types():
+    mod = kernels_of('f16', TRANSLATED['f16'])
+    check_case('a group of 71', mod, dict(lengths=[5, 600], heads=71, kv_heads=1, head_dim=64))
+    check_case('odd head dim', mod, dict(lengths=[70, 4], heads=4, kv_heads=2, head_dim=37))
+    check_case('f32 activations', mod, dict(lengths=[70, 4], heads=2, kv_heads=2, head_dim=72, dtype='f32'))
+    check_case('bf16 activations', mod, dict(lengths=[33], heads=2, kv_heads=2, head_dim=64, dtype='bf16'))
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    common.main(globals())

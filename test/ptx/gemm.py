@@ -20,7 +20,7 @@ class Params(ctypes.Structure):
 # differs from f16 in the names of its instructions.
 TRANSLATED = [["wide", "narrow8"], ["wide", "wide_parts", "middle", "narrow64", "narrow16", "narrow8"], ["narrow16"]]
 # kernel: (rows of its tile, tokens, threads, shared bytes); the narrow ones' rows and bytes depend on parts.
-TILES = {"wide": (128, 128, 256, 65536), "wide_parts": (128, 128, 256, 65536), "middle": (64, 64, 128, 65536), "narrow64": (32, 64, 128, 73728),
+TILES = {"wide": (128, 128, 256, 67584), "wide_parts": (128, 128, 256, 67584), "middle": (64, 64, 128, 65536), "narrow64": (32, 64, 128, 73728),
          "narrow32": (0, 32, 256, 0), "narrow16": (0, 16, 256, 0), "narrow8": (0, 8, 256, 0)}
 TILES_F32 = {"wide": (64, 64, 128, 65536), "narrow8": (0, 8, 256, 0)}
 

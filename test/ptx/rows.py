@@ -1,46 +1,26 @@
 """The row, page and step kernels as the PTX that nvcc makes, against numpy in f64."""
-import os
 import struct
-import subprocess
-import sys
-import tempfile
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-KERNELS = os.path.join(HERE, '..', '..', 'kernels')
-sys.path.insert(0, os.path.join(HERE, 'ptxrun'))
-import ptxrun  # noqa: E402
+import common
+from common import check_equal, check_near, load, upload
 
-TYPES = ('f32', 'f16', 'bf16')
-EPSILON = {'f32': 2.0**-23, 'f16': 2.0**-10, 'bf16': 2.0**-7}
-rng = np.random.default_rng(int(os.environ.get('SEED', '1')))
-failures = []
-
-
-def compile_ptx(name, folder):
-    out = os.path.join(folder, name + '.ptx')
-    subprocess.run(['nvcc', '-std=c++20', '-O3', '-fmad=false', '-arch=compute_80', '-ptx', '-I', KERNELS,
-                    os.path.join(KERNELS, name + '.cu'), '-o', out], check=True)
-    return ptxrun.load(out)
+TYPES = ("f32", "f16", "bf16")
+EPSILON = {"f32": 2.0**-23, "f16": 2.0**-10, "bf16": 2.0**-7}
+rng = np.random.default_rng(1)
 
 
 def to_bits(x, dtype):
     x = np.asarray(x, np.float32)
-    if dtype == 'f32':
-        return x.view(np.uint32)
-    if dtype == 'f16':
-        return x.astype(np.float16).view(np.uint16)
-    bits = x.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return x.view(np.uint32) if dtype == "f32" else common.f16_bits(x) if dtype == "f16" else common.bf16_bits(x)
 
 
 def from_bits(data, dtype):
-    if dtype == 'f32':
+    if dtype == "f32":
         return np.frombuffer(data, np.float32)
-    if dtype == 'f16':
-        return np.frombuffer(data, np.float16).astype(np.float32)
-    return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    bits = np.frombuffer(data, np.uint16)
+    return common.f16_values(bits) if dtype == "f16" else common.bf16_values(bits)
 
 
 def numbers(shape, dtype, scale=1.0):
@@ -49,26 +29,21 @@ def numbers(shape, dtype, scale=1.0):
     return from_bits(to_bits(x, dtype).tobytes(), dtype).reshape(shape)
 
 
-def expect(name, got, want, dtype, absolute=1e-6, relative=None):
-    want = np.asarray(want, np.float64)
-    tolerance = absolute + np.abs(want) * (EPSILON[dtype] if relative is None else relative)
-    bad = ~(np.abs(got.astype(np.float64) - want) <= tolerance)
-    if bad.any():
-        at = tuple(np.argwhere(bad)[0])
-        failures.append(name)
-        print(f'  {name}: {bad.sum()} of {bad.size} differ, first at {at}: {got[at]}, expected {want[at]}')
+def expect(name, got, want, dtype, absolute=1e-6):
+    check_near(name, got, want, absolute, EPSILON[dtype])
 
 
-def expect_equal(name, got, want):
-    if not np.array_equal(np.asarray(got), np.asarray(want)):
-        failures.append(name)
-        print(f'  {name}: differs')
+def launch(name, params, grid, block, **options):
+    options.setdefault("race", False)
+    file = "rows_kv_write.cu" if name.startswith("kv_write") else "pages.cu" if name == "copy_pages" else "step.cu" if name.startswith("step") else "rows.cu"
+    shared_bytes = 256 if name.startswith("norm") else 0
+    common.launch(load(file), name, grid, block, shared_bytes, params, **options)
 
 
 class Step:
     """StepView with `extra` rows that are not real."""
 
-    def __init__(self, module, lengths, news, page_size, extra=2, vocab=50):
+    def __init__(self, lengths, news, page_size, extra=2, vocab=50):
         self.segments, self.real = len(lengths), sum(news)
         positions, row_segments, row_indptr, page_indptr, pages = [], [], [0], [0], []
         for s, (length, new) in enumerate(zip(lengths, news)):
@@ -85,26 +60,22 @@ class Step:
         arrays = [np.concatenate([self.token_ids, pad]), np.concatenate([self.positions, pad]),
                   np.concatenate([self.row_segments, pad]), np.array(row_indptr, np.int32), self.page_indptr,
                   self.page_indices, np.array(lengths, np.int32), np.array([self.real, self.segments], np.int32)]
-        self.buffers = [module.alloc(a.astype(np.int32).tobytes(), readonly=True) for a in arrays]
+        self.buffers = [common.ptxrun.alloc(a.astype(np.int32).tobytes(), readonly=True) for a in arrays]
         self.bound = self.real + extra
         self.packed = struct.pack('<8Qii', *[b.ptr for b in self.buffers], self.bound, self.segments)
 
 
-def launch(module, name, params, grid, block, **options):
-    module.launch(name, grid=grid, block=block, smem=1024 if name.startswith('norm') else 0, args=[params], **options)
-
-
-def test_embed(module):
+def test_embed():
     for dtype in TYPES:
         for cols, stride, with_tokens, with_positions in ((144, 144, 1, 1), (768, 776, 1, 0), (13, 16, 1, 1), (64, 64, 0, 1)):
-            step = Step(module, [9, 3, 40], [4, 1, 7], 16)
+            step = Step([9, 3, 40], [4, 1, 7], 16)
             tokens, positions = numbers((50, stride), dtype), numbers((60, stride), dtype)
             given = numbers((step.bound, cols), dtype)
-            out = module.alloc(to_bits(given, dtype).tobytes())
-            t, p = (module.alloc(to_bits(x, dtype).tobytes(), readonly=True) for x in (tokens, positions))
+            out = common.ptxrun.alloc(to_bits(given, dtype).tobytes())
+            t, p = (common.ptxrun.alloc(to_bits(x, dtype).tobytes(), readonly=True) for x in (tokens, positions))
             params = step.packed + struct.pack('<QQQqqqiB3x', t.ptr if with_tokens else 0, p.ptr if with_positions else 0,
                                                out.ptr, stride, stride, cols, 2, TYPES.index(dtype))
-            launch(module, 'embed_' + dtype, params, 3, 64)
+            launch('embed_' + dtype, params, 3, 64)
             want = given.astype(np.float64).copy()
             n = step.real
             want[:n] = tokens[step.token_ids, :cols] if with_tokens else given[:n]
@@ -113,7 +84,7 @@ def test_embed(module):
             expect(f'embed {dtype} {cols}', from_bits(out.read(), dtype).reshape(want.shape), want, dtype)
 
 
-def test_norm(module):
+def test_norm():
     cases = ((1, 144, 0, 0, 0), (5, 768, 1, 1, 0), (3, 13, 1, 0, 0), (4, 2048, 0, 1, 1), (2, 4096, 1, 1, 1), (3, 257, 1, 1, 1),
              (2, 20000, 1, 1, 0), (2, 17001, 1, 0, 1))
     for dtype in TYPES:
@@ -125,15 +96,15 @@ def test_norm(module):
             threads = min(256, max(32, ((cols + 7) // 8 + 31) // 32 * 32))
             results = []
             for alias in (0, 1):  # out over x, the sum over the residual
-                bx, br = module.alloc(to_bits(x, dtype).tobytes()), module.alloc(to_bits(residual, dtype).tobytes())
-                bw, bb = module.alloc(weight.tobytes(), readonly=True), module.alloc(bias.tobytes(), readonly=True)
-                out = bx if alias else module.alloc(to_bits(x, dtype).tobytes())
-                total = br if alias else module.alloc(to_bits(residual, dtype).tobytes())
-                real = module.alloc(struct.pack('<i', rows))
+                bx, br = common.ptxrun.alloc(to_bits(x, dtype).tobytes()), common.ptxrun.alloc(to_bits(residual, dtype).tobytes())
+                bw, bb = common.ptxrun.alloc(weight.tobytes(), readonly=True), common.ptxrun.alloc(bias.tobytes(), readonly=True)
+                out = bx if alias else common.ptxrun.alloc(to_bits(x, dtype).tobytes())
+                total = br if alias else common.ptxrun.alloc(to_bits(residual, dtype).tobytes())
+                real = common.ptxrun.alloc(struct.pack('<i', rows))
                 params = struct.pack('<7QqqfBB2x', bx.ptr, br.ptr if with_residual else 0,
                                      total.ptr if with_sum and with_residual else 0, out.ptr, bw.ptr, 0 if rms else bb.ptr,
                                      real.ptr, bound, cols, 1e-5, rms, TYPES.index(dtype))
-                launch(module, 'norm_' + dtype, params, 2 if alias else bound, threads, race=alias == 1, seed=alias or None)
+                launch('norm_' + dtype, params, 2 if alias else bound, threads, race=alias == 1, seed=alias or None)
                 results.append((from_bits(out.read(), dtype).reshape(x.shape), from_bits(total.read(), dtype).reshape(x.shape)))
             y = x.astype(np.float32) + residual if with_residual else x
             y = from_bits(to_bits(y, dtype).tobytes(), dtype).reshape(x.shape)
@@ -144,19 +115,19 @@ def test_norm(module):
             want[rows:] = x[rows:]
             name = f'norm {dtype} {rows}x{cols} rms={rms}'
             expect(name, results[0][0], want, dtype, absolute=4e-6)
-            expect_equal(name + ' in place', results[1][0][:rows], results[0][0][:rows])
+            check_equal(name + ' in place', results[1][0][:rows], results[0][0][:rows])
             if with_sum and with_residual:
-                expect_equal(name + ' sum', results[0][1][:rows], y[:rows])
+                check_equal(name + ' sum', results[0][1][:rows], y[:rows])
 
 
-def test_gather(module):
+def test_gather():
     for dtype, kernel in (('f32', 'gather_32'), ('f16', 'gather_16')):
         for cols in (8, 144, 13, 1000):
             x, rows = numbers((9, cols), dtype), rng.integers(0, 9, 6).astype(np.int32)
-            b, r = module.alloc(to_bits(x, dtype).tobytes(), readonly=True), module.alloc(rows.tobytes(), readonly=True)
-            out = module.alloc(6 * cols * (4 if dtype == 'f32' else 2))
-            launch(module, kernel, struct.pack('<QQQqqB7x', b.ptr, r.ptr, out.ptr, 6, cols, TYPES.index(dtype)), 2, 64)
-            expect_equal(f'gather {dtype} {cols}', from_bits(out.read(), dtype).reshape(6, cols), x[rows])
+            b, r = common.ptxrun.alloc(to_bits(x, dtype).tobytes(), readonly=True), common.ptxrun.alloc(rows.tobytes(), readonly=True)
+            out = common.ptxrun.alloc(6 * cols * (4 if dtype == 'f32' else 2))
+            launch(kernel, struct.pack('<QQQqqB7x', b.ptr, r.ptr, out.ptr, 6, cols, TYPES.index(dtype)), 2, 64)
+            check_equal(f'gather {dtype} {cols}', from_bits(out.read(), dtype).reshape(6, cols), x[rows])
 
 
 def rotate(x, positions, frequencies, dims, form):
@@ -172,29 +143,29 @@ def rotate(x, positions, frequencies, dims, form):
     return x
 
 
-def test_kv_write(module):
+def test_kv_write():
     cases = (('f32', 'f32', 2, 2, 64, 64, 0, 0), ('f16', 'f16', 8, 2, 128, 128, 1, 128), ('bf16', 'bf16', 3, 1, 80, 80, 1, 20),
              ('f16', 'f16', 4, 4, 64, 64, 2, 32), ('f32', 'f16', 2, 2, 18, 64, 0, 0), ('f16', 'f32', 2, 1, 18, 64, 2, 18),
              ('bf16', 'f16', 2, 1, 20, 64, 1, 10), ('f32', 'bf16', 1, 1, 256, 256, 2, 64), ('f16', 'bf16', 71, 1, 64, 64, 1, 64),
              ('bf16', 'f32', 6, 3, 100, 128, 1, 100))
     for dtype, cached, heads, kv_heads, dim, padded, form, dims in cases:
         for page_size in (16, 64):
-            step = Step(module, [20, 70, 1], [20, 5, 1], page_size)
+            step = Step([20, 70, 1], [20, 5, 1], page_size)
             step_far = step.positions.copy()
             cols = (heads + 2 * kv_heads) * dim
             qkv = numbers((step.bound, cols), dtype)
             item = 4 if cached == 'f32' else 2
             head_stride, page_stride = page_size * padded, 2 * kv_heads * page_size * padded
-            pool = module.alloc(b'\xff' * (step.pages * page_stride * item))
+            pool = common.ptxrun.alloc(b'\xff' * (step.pages * page_stride * item))
             frequencies = (10000.0**(-np.arange(0, max(dims, 2), 2) / max(dims, 2))).astype(np.float32)
-            bq, bf = module.alloc(to_bits(qkv, dtype).tobytes()), module.alloc(frequencies.tobytes(), readonly=True)
+            bq, bf = common.ptxrun.alloc(to_bits(qkv, dtype).tobytes()), common.ptxrun.alloc(frequencies.tobytes(), readonly=True)
             values_at = kv_heads * head_stride * item
             kv = struct.pack('<QQqqiiB7x', pool.ptr, pool.ptr + values_at, page_stride, head_stride, padded, page_size,
                              TYPES.index(cached))
             params = step.packed + kv + struct.pack('<QqB3xiiiB3xiQ', bq.ptr, cols, TYPES.index(dtype), heads, kv_heads, dim,
                                                     form, dims, bf.ptr)
             assert len(params) == len(step.packed) + 48 + 48, len(params)
-            launch(module, f'kv_write_{dtype}_{cached}', params, 3, 64, seed=page_size)
+            launch(f'kv_write_{dtype}_{cached}', params, 3, 64, seed=page_size)
             n = step.real
             split = qkv.reshape(step.bound, -1, dim)
             turned = split.astype(np.float64).copy()
@@ -203,8 +174,8 @@ def test_kv_write(module):
             name = f'kv_write {dtype} to {cached}, dim {dim} in {padded}, form {form} {dims}, pages of {page_size}'
             got_q = from_bits(bq.read(), dtype).reshape(step.bound, -1, dim)
             expect(name + ': q', got_q[:n, :heads], turned[:n, :heads], dtype, absolute=2e-6)
-            expect_equal(name + ': the rest of qkv', got_q[:, heads:], split[:, heads:])
-            expect_equal(name + ': rows that are not real', got_q[n:], split[n:])
+            check_equal(name + ': the rest of qkv', got_q[:, heads:], split[:, heads:])
+            check_equal(name + ': rows that are not real', got_q[n:], split[n:])
             raw = from_bits(pool.read(), cached).reshape(step.pages, 2 * kv_heads, page_size, padded)
             touched = np.zeros(raw.shape[:3], bool)
             for r in range(n):
@@ -216,68 +187,56 @@ def test_kv_write(module):
                     want = np.concatenate([turned[r, heads + h], np.zeros(padded - dim)])
                     expect(name + ': cache', row, want, cached, absolute=2e-6)
             untouched = np.frombuffer(pool.read(), np.uint8).reshape(step.pages, 2 * kv_heads, page_size, -1)[~touched]
-            expect_equal(name + ': the rest of the pool', untouched, np.full_like(untouched, 255))
+            check_equal(name + ': the rest of the pool', untouched, np.full_like(untouched, 255))
 
 
-def test_rotary_far(module):
+def test_rotary_far():
     """Angles up to 2^20 radians."""
     positions = np.array([1, 100000, 131071, 1048575, 777777], np.int32)
     page_size, pages = 64, 1 << 14
     arrays = [np.zeros(5), positions, np.zeros(5), [0, 5], [0, pages], np.arange(pages) % 2, [1 << 20], [5, 1]]
-    buffers = [module.alloc(np.asarray(a, np.int32).tobytes(), readonly=True) for a in arrays]
+    buffers = [common.ptxrun.alloc(np.asarray(a, np.int32).tobytes(), readonly=True) for a in arrays]
     step = struct.pack('<8Qii', *[b.ptr for b in buffers], 5, 1)
     frequencies = (10000.0**(-np.arange(0, 64, 2) / 64)).astype(np.float32)
     q = numbers((5, 64 * 3), 'f32')
-    bq, bf, pool = module.alloc(q.tobytes()), module.alloc(frequencies.tobytes()), module.alloc(2 * 2 * 64 * 64 * 4)
+    bq, bf, pool = common.ptxrun.alloc(q.tobytes()), common.ptxrun.alloc(frequencies.tobytes()), common.ptxrun.alloc(2 * 2 * 64 * 64 * 4)
     params = step + struct.pack('<QQqqiiB7x', pool.ptr, pool.ptr + 64 * 64 * 4, 2 * 64 * 64, 64 * 64, 64, page_size, 0)
     params += struct.pack('<QqB3xiiiB3xiQ', bq.ptr, 192, 0, 1, 1, 64, 1, 64, bf.ptr)
-    launch(module, 'kv_write_f32_f32', params, 2, 64)
+    launch('kv_write_f32_f32', params, 2, 64)
     want = rotate(q.reshape(5, 3, 64)[:, :1], positions, frequencies, 64, 1)
     expect('rotary far away', from_bits(bq.read(), 'f32').reshape(5, 3, 64)[:, :1], want, 'f32', absolute=1.2e-6)
 
 
-def test_pages(module):
+def test_pages():
     layers, pages, heads, page_size, row = 3, 7, 4, 16, 160
     head, page = page_size * row, heads * page_size * row
     data = rng.integers(0, 256, layers * pages * page, dtype=np.uint8)
-    pool = module.alloc(data.tobytes())
+    pool = common.ptxrun.alloc(data.tobytes())
     items = [(0, 3, 16), (1, 4, 1), (2, 6, 9)]
-    b = module.alloc(b''.join(struct.pack('<iii', *i) for i in items), readonly=True)
-    launch(module, 'copy_pages', struct.pack('<QQqqqqiii4x', pool.ptr, b.ptr, pages * page, page, head, row, 3, layers, heads), 5,
+    b = common.ptxrun.alloc(b''.join(struct.pack('<iii', *i) for i in items), readonly=True)
+    launch('copy_pages', struct.pack('<QQqqqqiii4x', pool.ptr, b.ptr, pages * page, page, head, row, 3, layers, heads), 5,
            32)
     want = data.reshape(layers, pages, heads, page_size, row).copy()
     for source, to, tokens in items:
         want[:, to, :, :tokens] = want[:, source, :, :tokens]
-    expect_equal('pages', np.frombuffer(pool.read(), np.uint8).reshape(want.shape), want)
+    check_equal('pages', np.frombuffer(pool.read(), np.uint8).reshape(want.shape), want)
 
 
-def test_step(module):
-    counts = module.alloc(struct.pack('<ii', 5, 5))
-    ints = lambda values: module.alloc(np.asarray(values, np.int32).tobytes())  # noqa: E731
+def test_step():
+    counts = common.ptxrun.alloc(struct.pack('<ii', 5, 5))
+    ints = lambda values: common.ptxrun.alloc(np.asarray(values, np.int32).tobytes())  # noqa: E731
     staged, drawn, ids = ints([4, -1, 7, -3, -5, 9, 9]), ints([10, 11, 12, 13, 14]), ints([0] * 7)
-    launch(module, 'step_feed', struct.pack('<4Qi4x', staged.ptr, drawn.ptr, ids.ptr, counts.ptr, 7), 1, 32)
-    expect_equal('step_feed', ids.get('i32'), [4, 10, 7, 12, 14, 0, 0])
+    launch('step_feed', struct.pack('<4Qi4x', staged.ptr, drawn.ptr, ids.ptr, counts.ptr, 7), 1, 32)
+    check_equal('step_feed', ids.get('i32'), [4, 10, 7, 12, 14, 0, 0])
     positions, lengths, slots = ints([1, 2, 3, 4, 5, 6, 7]), ints([2, 3, 4, 5, 6, 7, 8]), ints([3] * 7 * 24)
     params = struct.pack('<6Qi4x', drawn.ptr, ids.ptr, positions.ptr, lengths.ptr, slots.ptr, counts.ptr, 7)
-    launch(module, 'step_advance', params, 2, 32)
-    expect_equal('step_advance', list(ids.get('i32')) + list(positions.get('i32')) + list(lengths.get('i32')),
+    launch('step_advance', params, 2, 32)
+    check_equal('step_advance', list(ids.get('i32')) + list(positions.get('i32')) + list(lengths.get('i32')),
                  [10, 11, 12, 13, 14, 0, 0, 2, 3, 4, 5, 6, 6, 7, 3, 4, 5, 6, 7, 7, 8])
     slot = np.array(slots.get('i32')).reshape(7, 24)
     want = np.full((7, 24), 3)
     want[:5, 13] = 4
-    expect_equal('step_advance slots', slot, want)
+    check_equal('step_advance slots', slot, want)
 
 
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        for name, tests in (('rows', (test_embed, test_norm, test_gather)), ('rows_kv_write', (test_kv_write, test_rotary_far)),
-                            ('pages', (test_pages,)), ('step', (test_step,))):
-            module = compile_ptx(name, folder)
-            for test in tests:
-                test(module)
-                print(test.__name__, 'failed' if failures else 'passed', flush=True)
-    return 1 if failures else 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+common.main(globals())

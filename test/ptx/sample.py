@@ -3,33 +3,27 @@ import ctypes
 import os
 import struct
 import subprocess
-import sys
-import tempfile
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-KERNELS = os.path.join(HERE, '..', '..', 'kernels')
-sys.path.insert(0, os.path.join(HERE, 'ptxrun'))
-import ptxrun  # noqa: E402
+import common
+from common import check, load
 
 MOST_TOP = 64
 PARAMS = struct.Struct('<10Q q i 4x')                       # SampleParams
 INF = float('inf')
 
 
-def compile_ptx(name, folder):
-    out = os.path.join(folder, name + '.ptx')
-    subprocess.run(['nvcc', '-std=c++20', '-O3', '-fmad=false', '-arch=compute_80', '-ptx', '-I', KERNELS,
-                    os.path.join(KERNELS, name + '.cu'), '-o', out], check=True)
-    return ptxrun.load(out)
-
-
-def compile_host(folder):
-    out = os.path.join(folder, 'host.so')
-    subprocess.run(['g++', '-std=c++20', '-O2', '-ffp-contract=off', '-shared', '-fPIC', '-I', KERNELS,
-                    os.path.join(HERE, 'host.cpp'), '-o', out], check=True)
-    return ctypes.CDLL(out)
+def compile_host():
+    out = os.path.join(common.CACHE, f"sampling-{os.getpid()}.so")
+    os.makedirs(common.CACHE, exist_ok=True)
+    try:
+        subprocess.run(["g++", "-std=c++20", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-I", common.KERNELS,
+                        os.path.join(common.HERE, "sampling.cpp"), "-o", out], check=True)
+        return ctypes.CDLL(out)
+    finally:
+        if os.path.exists(out):
+            os.remove(out)
 
 
 class Row:
@@ -65,7 +59,7 @@ def host_logprobs(host, row, token):
     return [struct.unpack_from('<if', out, 8 * i) for i in range(n)], logprob.value
 
 
-def run(module, logprobs_module, rows, grid, block, real=None, **options):
+def run(rows, grid, block, real=None, **options):
     """Launches logprobs and sample. Returns tokens, outputs, top entries."""
     vocab, count = len(rows[0].logits), len(rows)
     order = np.random.default_rng(count).permutation(count)  # slots and rows of logits are in different orders
@@ -81,19 +75,16 @@ def run(module, logprobs_module, rows, grid, block, real=None, **options):
         totals = ends
         c, b, f = packed_entries(row)
         counts, bias, forbidden = counts + c, bias + b, forbidden + f
-    m = {}
-    for name, mod in (('sample', module), ('logprobs', logprobs_module)):
-        m[name] = mod
-    buffers = [module.alloc(logits.tobytes()), module.alloc(slots, readonly=True)]
-    buffers += [module.alloc(x if x else b'\0' * 4, readonly=True) for x in (counts, bias, forbidden)]
-    outputs, top = module.alloc(8 * count), module.alloc(8 * MOST_TOP * count)
-    tokens = module.alloc(4 * count)
-    scratch = module.alloc(16 * count + (sum(totals) + 1) // 2 * 8)
-    real_buffer = module.alloc(struct.pack('<i', count if real is None else real))
+    buffers = [common.ptxrun.alloc(logits.tobytes()), common.ptxrun.alloc(slots, readonly=True)]
+    buffers += [common.ptxrun.alloc(x if x else b'\0' * 4, readonly=True) for x in (counts, bias, forbidden)]
+    outputs, top = common.ptxrun.alloc(8 * count), common.ptxrun.alloc(8 * MOST_TOP * count)
+    tokens = common.ptxrun.alloc(4 * count)
+    scratch = common.ptxrun.alloc(16 * count + (sum(totals) + 1) // 2 * 8)
+    real_buffer = common.ptxrun.alloc(struct.pack('<i', count if real is None else real))
     params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr, real_buffer.ptr, scratch.ptr, vocab, count)
     if any(row.top >= 0 for row in rows):
-        logprobs_module.launch('logprobs', grid=grid, block=block, smem=49152, args=[params], **options)
-    module.launch('sample', grid=grid, block=block, smem=49152, args=[params], **options)
+        common.launch(load('sample_logprobs.cu'), 'logprobs', grid, block, 49152, params, **options)
+    common.launch(load('sample.cu'), 'sample', grid, block, 49152, params, **options)
     out = [struct.unpack_from('<if', outputs.read(), 8 * i) for i in range(count)]
     entries = [[struct.unpack_from('<if', top.read(), 8 * (MOST_TOP * i + j)) for j in range(max(0, rows[i].top))]
                for i in range(count)]
@@ -110,7 +101,7 @@ def close(a, b):
     return a == b or abs(a - b) <= 4e-6 + 4e-7 * abs(b)
 
 
-def check(host, rows, result):
+def wrong_rows(host, rows, result):
     """Returns the number of rows that differ, printing them."""
     drawn, out, entries = result
     wrong = 0
@@ -192,26 +183,45 @@ def random_row(rng, vocab, plain=False):
                position=int(rng.integers(0, 5000)), **options)
 
 
-def main():
-    wrong = 0
-    with tempfile.TemporaryDirectory() as folder:
-        host, module, logprobs_module = compile_host(folder), compile_ptx('sample', folder), compile_ptx('sample_logprobs', folder)
-        rng = np.random.default_rng(int(os.environ.get('SEED', '1')))
-        scale = float(os.environ.get('ROWS', '1'))
-        for vocab, count, block, grid in ((1, 40, 32, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40),
-                                          (4096, 24, 256, 9), (50272, 6, 512, 2), (151936, 3, 512, 5)):
-            rows = [random_row(rng, vocab) for _ in range(max(1, int(count * scale)))]
-            wrong += check(host, rows, run(module, logprobs_module, rows, grid, block))
-            print(f'vocabulary {vocab}: {len(rows)} rows, {wrong} wrong so far', flush=True)
-        rows = [random_row(rng, 397) for _ in range(24)]
-        for seed in range(3):
-            wrong += check(host, rows, run(module, logprobs_module, rows, 5, 96, seed=seed, race=True))
-        # Rows beyond the real ones are left alone.
-        drawn, _, _ = run(module, logprobs_module, [Row(np.arange(7)) for _ in range(4)], 2, 32, real=3)
-        wrong += int(list(drawn[:3]) != [6, 6, 6] or drawn[3] == 6)
-    print('wrong:', wrong)
-    return 1 if wrong else 0
+host = compile_host()
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+def random_rows(vocab, count, block, grid, **options):
+    rng = np.random.default_rng(vocab)
+    rows = [random_row(rng, vocab) for _ in range(count)]
+    wrong = wrong_rows(host, rows, run(rows, grid, block, **options))
+    check(f"{count} random rows of {vocab} logits", wrong == 0, f"{wrong} differ")
+
+
+def test_small_vocabularies():
+    for vocab, count, block, grid in ((1, 40, 32, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40)):
+        random_rows(vocab, count, block, grid, race=False)
+
+
+def test_large_vocabularies():
+    for vocab, count, block, grid in ((4096, 24, 256, 9), (50272, 6, 512, 2), (151936, 3, 512, 5)):
+        random_rows(vocab, count, block, grid, race=False)
+
+
+def test_more_left_than_the_list_in_shared_memory_holds():
+    rng = np.random.default_rng(5)
+    equal, near = np.full(20011, 2.5, np.float32), rng.standard_normal(20011).astype(np.float32) * np.float32(0.01)
+    few = np.where(rng.random(20011) < 0.9, np.float32(1), near)
+    rows = [Row(equal, temperature=1, top_k=15000, seed=1, top=64), Row(equal, temperature=1, top_p=0.7, seed=2),
+            Row(near, temperature=1, top_k=15000, top_p=0.9, seed=3, top=64), Row(near, temperature=1, min_p=0.99, seed=4),
+            Row(few, temperature=1, top_k=17000, top_p=0.95, seed=5, top=64), Row(np.full(20011, -INF), temperature=1, top=64),
+            Row(near, temperature=2, top_p=0.99, seed=6)]
+    check("20,011 logits next to each other", wrong_rows(host, rows, run(rows, 3, 256, race=False)) == 0)
+
+
+def test_any_schedule_without_races():
+    for seed in range(3):
+        random_rows(397, 16, 96, 5, seed=seed, race=True)
+
+
+def test_rows_that_are_not_real_are_left_alone():
+    drawn, _, _ = run([Row(np.arange(7)) for _ in range(4)], 2, 32, real=3)
+    check("three of four", list(drawn[:3]) == [6, 6, 6] and drawn[3] != 6, list(drawn))
+
+
+common.main(globals())

@@ -19,6 +19,7 @@ class CudaBackend final : public Backend {
         store_(std::make_shared<WeightStore>(primary_)),
         prefill_(Phase::prefill, pair_, primary_, kernels_, store_->uploader),
         decode_(Phase::decode, pair_, primary_, kernels_, store_->uploader) {
+    pair_.group_seconds = options.layer_group_ms * 1e-3;
     kernels_.load_in(*primary_);
     PartitionRequest request;
     request.kind = Partition::none;

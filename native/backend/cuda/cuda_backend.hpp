@@ -13,6 +13,7 @@ namespace splitwiser {
 struct CudaOptions {
   int ordinal = 0;
   DType storage = DType::f16;  // of weights and activations
+  double layer_group_ms = 1;   // predicted length of the pieces in which a prompt is issued, two of them enqueued at most
 };
 
 // Throws device_unavailable (no driver, no such device, too old, no kernels in this build), device_lost (an earlier error

@@ -13,6 +13,8 @@ constexpr std::size_t kAlignment = 256;
 // Graphs are made for lengths of up to 512, 2,048, 8,192, ... tokens: a shorter bound means fewer blocks without work.
 constexpr std::int64_t kFirstLength = kSplitKeys;
 constexpr std::int64_t kLengthFactor = 4;
+// Rows of a step whose tokens the next one may ask for: steps that go op by op may be larger than any graph.
+constexpr std::int64_t kLeastDrawn = 1024;
 // A graph whose partial results would take more than this is left out: such steps are issued op by op.
 constexpr std::size_t kMostPartialBytes = std::size_t(64) << 20;
 
@@ -64,7 +66,7 @@ struct DecodeGraphs::Offsets {
       return at;
     };
     identity = place(rows + 1, sizeof(std::int32_t));
-    drawn = place(rows, sizeof(std::int32_t));
+    drawn = place(std::max(rows, std::size_t(kLeastDrawn)), sizeof(std::int32_t));
     outputs = place(rows, sizeof(SampleOutput));
     counts = place(2, sizeof(std::int32_t));
     token_ids = place(rows, sizeof(std::int32_t));
@@ -222,6 +224,8 @@ void DecodeGraphs::send(const DecodeStep& step) {
   }
   sent_.swap(wanted_);
 }
+
+std::int64_t DecodeGraphs::most_drawn() const { return max_rows_ == 0 ? 0 : std::max(max_rows_, kLeastDrawn); }
 
 bool DecodeGraphs::run(const DecodeStep& step) {
   const StepInput& in = step.input;

@@ -30,8 +30,9 @@ class DecodeGraphs {
   [[nodiscard]] bool run(const DecodeStep& step);
   // Places are about to go.
   void clear();
-  // What the decode step before drew: [max_rows].
+  // What the decode step before drew, of most_drawn() rows at most.
   [[nodiscard]] std::int32_t* drawn() const { return arrays_.drawn; }
+  [[nodiscard]] std::int64_t most_drawn() const;
   [[nodiscard]] std::size_t size() const { return graphs_.size(); }
   // The device's arrays are no longer those of the last run().
   void forget() { sent_.clear(); }

@@ -6,6 +6,10 @@ namespace splitwiser::cuda {
 namespace {
 
 constexpr const char* kDefaultFile = "libcuda.so.1";
+// Streams beyond the number of queues (8 by default) share them, and one lane's launch could wait behind the other's: two
+// lanes with streams in each prepared split need more. Counts only before cuInit.
+constexpr const char* kQueuesVariable = "CUDA_DEVICE_MAX_CONNECTIONS";
+constexpr const char* kQueues = "32";
 
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
@@ -59,6 +63,7 @@ void Driver::open() {
   SPLITWISER_OPTIONAL_DRIVER_CALLS(SPLITWISER_FIND)
 #undef SPLITWISER_FIND
   if (!reason.empty()) return;
+  set_environment_default(kQueuesVariable, kQueues);
   const CUresult result = Init(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
     reason = "the NVIDIA driver found no GPU";

@@ -5,7 +5,6 @@ namespace {
 
 // Enqueued work cannot be called back: what a prompt has enqueued is what a decode step may have to wait for, and what an
 // abort has to sit out. So a prompt goes in groups of about a millisecond, two of them enqueued at most.
-constexpr double kGroupSeconds = 1e-3;
 constexpr std::size_t kMostGroups = 2;
 
 }  // namespace
@@ -65,6 +64,9 @@ void CudaLane::decode(const DecodeStep& step) {
   ops_.begin_step();
   if (graphs_.run(step)) return;
   graphs_.forget();
+  if (step.input.rows() > graphs_.most_drawn()) {
+    throw Error(ErrorCode::internal, "a decode step has more rows than can be handed on, or the lane was not prepared");
+  }
   struct DrawnScope {
     CudaOps& ops;
     ~DrawnScope() { ops.use_drawn(nullptr); }
@@ -74,18 +76,21 @@ void CudaLane::decode(const DecodeStep& step) {
 }
 
 void CudaLane::yield_point() {
-  if (phase_ != Phase::prefill || ops_.in_graph()) return;
+  if (ops_.in_graph()) return;
   require_begun();
-  group_seconds_ += ops_.take_cost();
-  if (group_seconds_ >= kGroupSeconds) {
-    group_seconds_ = 0;
-    groups_.push_back(core_.record());
-    while (groups_.size() >= kMostGroups) {
-      core_.synchronize(*groups_.front());
-      groups_.pop_front();
-    }
-  }
+  if (phase_ == Phase::prefill) end_group();
   core_.enter(choose_place());
+}
+
+void CudaLane::end_group() {
+  group_seconds_ += ops_.take_cost();
+  if (group_seconds_ < pair_.group_seconds) return;
+  group_seconds_ = 0;
+  groups_.push_back(core_.record());
+  while (groups_.size() >= kMostGroups) {
+    core_.synchronize(*groups_.front());
+    groups_.pop_front();
+  }
 }
 
 void CudaLane::wait(const std::shared_ptr<Event>& event) {

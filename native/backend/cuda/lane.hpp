@@ -20,6 +20,7 @@ namespace splitwiser::cuda {
 struct LanePair {
   PartitionSet partition;
   std::array<std::atomic<bool>, kPhases> busy{};
+  double group_seconds = 1e-3;
   std::int64_t max_tokens = 0;  // of a sequence: what the KV pool holds; 0: there is no pool yet
   int page_size = 0;
 };
@@ -54,6 +55,7 @@ class CudaLane final : public Lane {
  private:
   [[nodiscard]] const LanePlace& choose_place() const;
   void require_begun() const;
+  void end_group();
 
   Phase phase_;
   LanePair& pair_;

@@ -116,6 +116,7 @@ CudaKvPool::CudaKvPool(WeightStore& store, std::shared_ptr<const Device> device,
   memory_ = map_memory(std::move(device), bytes, "the KV cache");
   // Once: elements of a row beyond head_dim stay zero, and what is read before it is written is no NaN.
   store.uploader.zero(memory_.data(), bytes);
+  store.uploader.finish();  // the pool may go again before any step
 }
 
 KvView CudaKvPool::layer(int index) const {

@@ -12,6 +12,14 @@ constexpr std::size_t kPieceBytes = std::size_t(8) << 20;
 Uploader::Uploader(std::shared_ptr<Context> context)
     : context_(std::move(context)), stream_(context_, Stream::Priority::normal) {}
 
+Uploader::~Uploader() {
+  // Copies read the pieces until they are done.
+  context_->device().driver().StreamSynchronize(stream_.handle());
+  for (const Piece& piece : pieces_) {
+    if (piece.sent != nullptr) context_->give_back(piece.sent);
+  }
+}
+
 Uploader::Piece& Uploader::next_piece() {
   const Device& device = context_->device();
   Piece& piece = pieces_[next_++ % pieces_.size()];

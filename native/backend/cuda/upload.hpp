@@ -1,6 +1,7 @@
 // Weights on their way to the device: converted into pinned pieces and copied from there while the next piece is converted.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,9 @@ namespace splitwiser::cuda {
 class Uploader {
  public:
   explicit Uploader(std::shared_ptr<Context> context);
+  ~Uploader();
+  Uploader(const Uploader&) = delete;
+  Uploader& operator=(const Uploader&) = delete;
 
   // Fills `rows` rows of `row_bytes` at `to`; make(row, bytes) writes a row, and has been called for all when this returns.
   void rows(std::byte* to, std::int64_t rows, std::size_t row_bytes,

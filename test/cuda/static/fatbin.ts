@@ -23,6 +23,7 @@ export function lz4Block(input: Uint8Array, length: number): Uint8Array {
   while (from < input.length) {
     const token = input[from++] ?? 0;
     const literals = count(token >> 4);
+    if (to + literals > length) throw new Error(`a damaged LZ4 block: ${literals} literals at ${to} of ${length}`);
     output.set(input.subarray(from, from + literals), to);
     from += literals;
     to += literals;

@@ -2,6 +2,7 @@
 #include "control.hpp"
 
 #include <cstdio>
+#include <cstring>
 
 #include "state.hpp"
 
@@ -42,6 +43,17 @@ void simdriver_reset_counters() {
   state().memory.reset_counts();
   machine().clear_findings();
   machine().clear_counters();
+}
+
+int simdriver_kernel_counters(const char* kernel, void* to, unsigned long long bytes) {
+  if (!state_if_any()) return 3;
+  if (bytes != sizeof(simt::Counters)) return 2;
+  for (const auto& [name, counters] : machine().counters_by_kernel()) {
+    if (name != kernel) continue;
+    std::memcpy(to, &counters, sizeof counters);
+    return 0;
+  }
+  return 1;
 }
 
 unsigned long long simdriver_finding_count() {

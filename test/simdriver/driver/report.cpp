@@ -34,9 +34,9 @@ void counts(JsonWriter& to, const std::map<std::string, std::uint64_t>& of) {
   to.end('}');
 }
 
-void counters(JsonWriter& to, const simt::Counters& of) {
+void counters(JsonWriter& to, const simt::Counters& of, bool zeros = true) {
   to.begin('{');
-#define FIELD(name) to.key(#name).value(of.name)
+#define FIELD(name) zeros || of.name != 0 ? void(to.key(#name).value(of.name)) : void()
   FIELD(launches), FIELD(blocks), FIELD(global_load_bytes), FIELD(global_store_bytes), FIELD(async_copy_bytes);
   FIELD(async_copies), FIELD(read_only_load_bytes), FIELD(global_load_requests), FIELD(global_store_requests);
   FIELD(global_load_sectors), FIELD(global_store_sectors), FIELD(unique_load_sectors), FIELD(unique_store_sectors);
@@ -63,7 +63,8 @@ void Report::grid(const Item& item, const simt::GridResult& result) {
     return;
   }
   trace_.push_back({item.operation.kernel->name, item.stream, item.context->id, result.first_tick, result.last_tick,
-                    item.context->sms, result.sms_used, item.from_graph});
+                    item.context->sms, result.sms_used, item.from_graph, item.operation.grid, item.operation.block,
+                    item.operation.shared_bytes, result.counters});
 }
 
 void Report::copy(const Item& item) {
@@ -181,7 +182,14 @@ std::string Report::json(const State& state) const {
     sms(to, grid.sms);
     to.key("used");
     sms(to, grid.used);
-    to.key("begin").value(grid.begin).key("end").value(grid.end).key("graph").boolean(grid.graph).end('}');
+    to.key("begin").value(grid.begin).key("end").value(grid.end).key("graph").boolean(grid.graph);
+    to.key("blocks").value(std::uint64_t(grid.blocks)).key("threads").value(std::uint64_t(grid.threads));
+    to.key("shared_bytes").value(std::uint64_t(grid.shared_bytes));
+    if (from.trace_counters) {
+      to.key("counters");
+      counters(to, grid.counters, false);
+    }
+    to.end('}');
   }
   to.end(']').key("trace_dropped").value(trace_dropped_).key("overlaps").raw(overlaps());
   to.end('}');

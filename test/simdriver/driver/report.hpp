@@ -10,7 +10,8 @@
 //   "streams": [{"id", "context", "priority", "flags", "kernels", "graph_kernels", "copies"}],
 //   "contexts": [{"id", "kind", "sms": [SM ids]}],
 //   "trace": [{"kernel", "stream", "context", "sms": [SM ids it could use], "used": [...], "begin", "end" (ticks of the
-//             machine), "graph"}], "trace_dropped",
+//             machine), "graph", "blocks", "threads", "shared_bytes" (dynamic), "counters" (with
+//             SIMDRIVER_TRACE_COUNTERS=1: those that are not 0)}], "trace_dropped",
 //   "overlaps": [{"streams": [a, b], "contexts": [a, b], "grids": pairs in flight together, "disjoint_sms"}] }
 #pragma once
 
@@ -58,6 +59,8 @@ class Report {
     std::uint64_t stream, context, begin, end;
     simt::SmSet sms, used;
     bool graph;
+    unsigned blocks, threads, shared_bytes;
+    simt::Counters counters;
   };
   struct StreamCount {
     std::uint64_t context = 0;

@@ -90,6 +90,7 @@ Settings read() {
   reader.flag("SIMDRIVER_NO_DEVICE", to.no_device);
   if (const char* text = std::getenv("SIMDRIVER_REPORT")) to.report_path = text;
   reader.number("SIMDRIVER_TRACE", to.trace_limit, 0, 100'000'000);
+  reader.flag("SIMDRIVER_TRACE_COUNTERS", to.trace_counters);
   reader.flag("SIMDRIVER_VERBOSE", to.verbose);
   return to;
 }

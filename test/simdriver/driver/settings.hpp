@@ -44,6 +44,8 @@ struct Settings {
   std::string report_path;
   // SIMDRIVER_TRACE: grids kept in the report's trace. Default: 20000.
   std::size_t trace_limit = 20000;
+  // SIMDRIVER_TRACE_COUNTERS: 1 = each grid of the trace also has its own counters, those that are not 0. Default: 0.
+  bool trace_counters = false;
   // SIMDRIVER_VERBOSE: 1 = findings are also printed on standard error as they come. Default: 0.
   bool verbose = false;
 

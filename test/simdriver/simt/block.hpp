@@ -34,6 +34,7 @@ struct alignas(64) Thread : ThreadView {
   Warp* warp = nullptr;
   std::uint32_t lane = 0;
   std::uint32_t index = 0;  // in the block
+  char* stack = nullptr;    // its lowest address
   // Where it waits, for reports.
   Meeting at = Meeting::none;
   std::uint32_t at_mask = 0;

@@ -18,6 +18,10 @@ extern bool instrumented;  // set by the instrumented objects' constructors
 [[nodiscard]] Checker* new_checker(Machine::Impl& machine);
 void delete_checker(Checker* checker);
 
+// Around fibers: the memory is theirs, and in between the host's.
+void begin_fibers(Checker& checker);
+void end_fibers(Checker& checker);
+
 // With the machine's lock.
 void check_grid_starts(Machine::Impl& machine, Grid& grid);
 void check_grid_ends(Grid& grid);

@@ -1,5 +1,6 @@
 #include "simt/collectives.hpp"
 
+#include <cstring>
 #include <map>
 
 #include "simt/text.hpp"
@@ -209,6 +210,15 @@ void report_deadlock(Thread& self) {
   const std::string text = join("block ", block.index, ": ", who_waits(block));
   machine_of(self).report(barrier ? FindingKind::barrier : FindingKind::deadlock, place_of(self, self.at_site), text);
   machine_of(self).fail(self, Status::deadlock, "deadlock: " + text);
+}
+
+void report_stack(Thread& self) {
+  const StackPool& stacks = self.warp->block->worker->stacks;
+  std::memcpy(self.stack, &StackPool::kCanary, sizeof StackPool::kCanary);
+  machine_of(self).report(FindingKind::other, place_of(self, self.at_site),
+                          join("the thread's frames do not fit the simulated device's stack of ",
+                               stacks.stack_bytes(), " bytes (fiber.hpp): a large local array?"));
+  machine_of(self).fail(self, Status::aborted, "stack overflow in the simulated device");
 }
 
 void report_spinning(Thread& self) {

@@ -29,7 +29,7 @@ inline void meet(Thread& self, std::uint32_t mask, Meeting meeting, std::uint8_t
   if (gathering.arrived == (gathering.mask & warp.members & ~warp.exited)) {
     const std::uint32_t lanes = gathering.arrived;
     close(warp, gathering);
-    if (instrumented) check_warp_meets(warp);
+    if (instrumented && lanes == (warp.members & ~warp.exited)) check_warp_meets(warp);
     finish(lanes);
     worker.make_ready(warp, lanes & ~bit);
     if ((worker.random.next() & 0x30000u) == 0) worker.give_way(self);
@@ -46,6 +46,7 @@ void thread_ends(Thread& self);
 
 // The running block can't go on: all its threads wait for each other.
 [[noreturn]] void report_deadlock(Thread& self);
+[[noreturn]] void report_stack(Thread& self);
 // Live blocks wait for something that nobody is left to do.
 [[noreturn]] void report_spinning(Thread& self);
 

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "simt/check.hpp"
+
 namespace simt {
 
 #if defined(__x86_64__)
@@ -91,24 +93,31 @@ void* prepare_fiber(char* top, void (*entry)()) {
 #error "the simulated device needs simt_switch for this architecture"
 #endif
 
+namespace {
+constexpr std::size_t kLargePage = 2 * 1024 * 1024;
+// Below the first stack: what overflows by less does no harm before it is seen.
+constexpr std::size_t kSlack = 256 * 1024;
+}
+
 StackPool::~StackPool() {
-  if (base_ != nullptr) munmap(base_, kStackBytes * kMaxStacks);
+  if (mapping_ != nullptr) munmap(mapping_, stack_bytes_ * kMaxStacks + kLargePage + kSlack);
 }
 
 bool StackPool::take(std::size_t count, std::vector<char*>& to) {
-  if (base_ == nullptr) {
-    void* memory = mmap(nullptr, kStackBytes * kMaxStacks, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping_ == nullptr) {
+    stack_bytes_ = instrumented ? kInstrumentedStackBytes : kStackBytes;
+    const std::size_t bytes = stack_bytes_ * kMaxStacks + kLargePage + kSlack;
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return false;
-    base_ = static_cast<char*>(memory);
+    mapping_ = static_cast<char*>(memory);
+    const auto raw = reinterpret_cast<std::uintptr_t>(mapping_);
+    base_ = mapping_ + (kLargePage - raw % kLargePage) % kLargePage + kSlack;
+    static_cast<void>(madvise(mapping_, bytes, MADV_HUGEPAGE));  // refused: slower
   }
-  constexpr std::size_t kGuard = 4096;
+  if (!available(count)) return false;
   while (free_.size() < count) {
-    if (made_ == kMaxStacks) return false;
-    char* stack = base_ + made_ * kStackBytes;
-    // Past the kernel's limit of mappings a stack has no guard: better than none at all.
-    static_cast<void>(mprotect(stack, kGuard, PROT_NONE));
-    ++made_;
+    char* stack = base_ + made_++ * stack_bytes_;
+    std::memcpy(stack, &kCanary, sizeof kCanary);
     free_.push_back(stack);
   }
   to.insert(to.end(), free_.end() - static_cast<std::ptrdiff_t>(count), free_.end());

@@ -1,6 +1,7 @@
 #include "simt/worker.hpp"
 
-#include <sys/mman.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cstring>
@@ -91,6 +92,8 @@ void Worker::switch_to(Thread& self, Thread* next) {
 
 void Worker::wait_here(Thread& self) {
   Block& block = *self.warp->block;
+  const char* frame = static_cast<const char*>(__builtin_frame_address(0));
+  if (frame < self.stack + kStackReserve) [[unlikely]] report_stack(self);
   if (block.ready_warps == 0) report_deadlock(self);
   switch_to(self, pick());
 }
@@ -133,6 +136,9 @@ void Worker::enter_fiber() {
   Block& block = *self.warp->block;
   Worker& worker = *block.worker;
   block.grid->launch.kernel->run(block.grid->params.get());
+  std::uint64_t canary;
+  std::memcpy(&canary, self.stack, sizeof canary);
+  if (canary != StackPool::kCanary) [[unlikely]] report_stack(self);
   thread_ends(self);
   worker.spins = 0;
   if (block.live == 0) {
@@ -201,10 +207,15 @@ void Worker::start_block(Grid& grid, std::uint32_t index, int sm) {
     thread.copies.clear();
     thread.groups.clear();
     thread.accesses = 0;
+    thread.stack = block.stacks[i];
     // Tops lie at different places of a page, or all the hot frames would share a few cache sets.
-    stack_of(thread) = prepare_fiber(block.stacks[i] + kStackBytes - (i % 32) * 128, &Worker::enter_fiber);
+    stack_of(thread) = prepare_fiber(thread.stack + stacks.stack_bytes() - (i % 32) * 128, &Worker::enter_fiber);
   }
-  if (machine.checker != nullptr) check_block_starts(block);
+  if (machine.checker != nullptr) {
+    begin_fibers(*machine.checker);
+    check_block_starts(block);
+    end_fibers(*machine.checker);
+  }
   live_.push_back(&block);
   for (std::uint32_t w = 0; w < warps; ++w) make_ready(block.warps[w], block.warps[w].members);
 }
@@ -221,7 +232,11 @@ void Worker::finish_block(Block& block) {
                    {grid.launch.kernel->name, grid.token, block.index, -1, nullptr},
                    join("block ", block.index, " wrote outside its ", block.shared_bytes, " bytes of shared memory"));
   }
-  if (machine.checker != nullptr) check_block_ends(block);
+  if (machine.checker != nullptr) {
+    begin_fibers(*machine.checker);
+    check_block_ends(block);
+    end_fibers(*machine.checker);
+  }
   stacks.give(block.stacks);
   live_.erase(std::ranges::find(live_, &block));
 }
@@ -229,6 +244,10 @@ void Worker::finish_block(Block& block) {
 // ---- the loop -----------------------------------------------------------------------------------
 
 void Worker::run() {
+  // A handler would run on a fiber's small stack.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
   std::vector<std::shared_ptr<Grid>> done;
   while (true) {
     // What ended or must end, with what it held.
@@ -294,9 +313,11 @@ void Worker::run() {
     lock.unlock();
     Thread* next = pick();
     if (next == nullptr) continue;
+    if (machine.checker != nullptr) begin_fibers(*machine.checker);
     current_view = next;
     simt_switch(&scheduler_, stack_of(*next));
     current_view = nullptr;
+    if (machine.checker != nullptr) end_fibers(*machine.checker);
   }
 }
 

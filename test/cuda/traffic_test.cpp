@@ -1,0 +1,274 @@
+// Traffic of the kernels that do the work: matrices and attention. Bounds: traffic.cpp. Row kernels: traffic_rows_test.cpp.
+#include "traffic.hpp"
+
+#include <cstdint>
+#include <numeric>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "attention.hpp"
+#include "attention_shape.hpp"
+#include "check.hpp"
+#include "gemm.hpp"
+#include "harness.hpp"
+
+namespace splitwiser {
+namespace {
+
+using namespace cuda_test;
+
+std::int64_t up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+bool begins(const std::string& text, const char* with) { return text.rfind(with, 0) == 0; }
+
+// ---- matrices ---------------------------------------------------------------------------------------
+
+struct GemmTile {
+  std::int64_t m, n;
+};
+
+// As gemm_plan.cpp and gemm_shapes.cuh document them.
+GemmTile tile_of(const std::string& kernel, const GemmParams& params) {
+  if (begins(kernel, "gemm_narrow64")) return {32, 64};
+  if (begins(kernel, "gemm_narrow")) return {128 / params.parts, std::atoi(kernel.c_str() + std::string("gemm_narrow").size())};
+  if (begins(kernel, "gemm_middle") || kernel == "gemm_wide_f32") return {64, 64};
+  return {128, 128};
+}
+
+Traffic gemm_traffic(const std::string& kernel, const GemmParams& params) {
+  const auto bytes = std::int64_t(bytes_of(params.dtype)), out_bytes = std::int64_t(bytes_of(params.out_dtype));
+  const auto [tile_m, tile_n] = tile_of(kernel, params);
+  const std::int64_t m_tiles = up(params.m, tile_m), n_tiles = up(params.n, tile_n);
+  const std::int64_t weights = params.m * params.k * bytes;
+  const std::int64_t stored = params.n * params.m * out_bytes;
+  const std::int64_t bias = params.bias == nullptr ? 0 : params.m * 4;
+  const std::int64_t residual = params.residual == nullptr ? 0 : stored;
+  Traffic need;
+  need.kernel = kernel;
+  need.compulsory = double(weights + params.n * params.k * bytes + bias + residual + stored);
+  need.copied = std::uint64_t(m_tiles * tile_m * n_tiles * params.k * bytes + m_tiles * params.n * params.k * bytes);
+  need.requested = double(need.copied) + double(bias * params.n + residual + stored);
+  const bool tensor = params.dtype != DType::f32;
+  need.mma = tensor ? std::uint64_t(m_tiles * (tile_m / 16) * n_tiles * (tile_n / 8) * up(params.k, 16)) : 0;
+  if (n_tiles == 1) need.streamed = std::uint64_t(weights);
+  return need;
+}
+
+struct GemmCase {
+  std::int64_t m, k, n;
+  int sms;
+  DType type;
+  bool f32_out = false;
+};
+
+// m and k are multiples of the packing, so that every byte that is read is a weight.
+void run_gemm(const GemmCase& given, std::set<std::string>& seen) {
+  const DType out_type = given.f32_out ? DType::f32 : given.type;
+  const auto count = [](std::int64_t rows, std::int64_t cols, DType type) { return std::size_t(rows * cols) * bytes_of(type); };
+  GemmParams params{};
+  params.m = given.m, params.k = params.k_stride = given.k, params.n = given.n;
+  params.dtype = given.type, params.out_dtype = out_type;
+  const LaunchPlan plan = plan_gemm(params, shape(given.sms));
+  REQUIRE(plan.kernel != nullptr);
+  if (!seen.insert(plan.kernel).second) return;
+  const auto weight = filled<std::byte>(count(given.m, given.k, given.type), 0);
+  const auto x = filled<std::byte>(count(given.n, given.k, given.type), 0);
+  const auto bias = filled<float>(std::size_t(given.m), 0);
+  const auto residual = filled<std::byte>(count(given.n, given.m, out_type), 0);
+  const DeviceArray<std::byte> out(count(given.n, given.m, out_type));
+  params.weight = weight.data(), params.x = x.data(), params.out = out.data();
+  params.bias = bias.data(), params.residual = residual.data();
+  params.activation = Activation::relu;
+  check_traffic("gemm " + std::to_string(given.n) + " x " + std::to_string(given.k) + " -> " + std::to_string(given.m) + ", " +
+                    std::to_string(params.parts) + " parts",
+                gemm_traffic(plan.kernel, params), [&] { launch(plan, params); });
+}
+
+// Tiles are chosen by SMs, tokens and the weight's shape: a few of each reach every kernel.
+std::set<std::string> run_gemms(DType type) {
+  std::set<std::string> seen;
+  for (const auto& [m, k] : {std::pair<std::int64_t, std::int64_t>{256, 512}, {256, 64}}) {
+    for (const std::int64_t n : {1, 16, 32, 64, 128, 256}) {
+      for (const int sms : {1, 4, 132}) run_gemm({m, k, n, sms, type}, seen);
+    }
+  }
+  return seen;
+}
+
+TEST("traffic: every matrix kernel in f16 reads what its tiling says, without bank conflicts") {
+  const auto seen = run_gemms(DType::f16);
+  for (const char* kernel : {"gemm_narrow8_f16", "gemm_narrow16_f16", "gemm_narrow32_f16", "gemm_narrow64_f16", "gemm_middle_f16",
+                             "gemm_wide_f16", "gemm_wide_parts_f16"}) {
+    check::record(seen.contains(kernel), __FILE__, __LINE__, std::string("no shape of this test runs ") + kernel);
+  }
+}
+TEST("traffic: every matrix kernel in bf16 reads what its tiling says, without bank conflicts") {
+  CHECK_EQ(run_gemms(DType::bf16).size(), 7);
+}
+TEST("traffic: every matrix kernel in f32 reads what its tiling says") { CHECK_EQ(run_gemms(DType::f32).size(), 2); }
+TEST("traffic: logits in f32 from weights of 16 bits") {
+  std::set<std::string> seen;
+  run_gemm({1280, 256, 8, 132, DType::f16, true}, seen);
+}
+
+// ---- attention ----------------------------------------------------------------------------------------
+
+constexpr int kPage = 16;
+
+struct AttentionCase {
+  DType type;
+  int heads, kv_heads, head_dim;
+  std::vector<std::int32_t> rows, lengths;  // by segment; lengths include the rows
+};
+
+struct AttentionTiling {
+  std::int64_t prefill_rows, fragment_mma;  // mma of 16 rows and a leaf of 64 keys
+};
+
+template <int Bytes, int Dim>
+AttentionTiling tiling() {
+  using Shape = AttentionShape<Bytes, Dim>;
+  return {Shape::kPrefillRows, Bytes == 2 ? 2 * (kLeafKeys / 8) * (Dim / 16) : 0};
+}
+
+AttentionTiling tiling_of(DType type, int head_dim) {
+  const bool half = bytes_of(type) == 2;
+  switch (head_dim) {
+    case 64: return half ? tiling<2, 64>() : tiling<4, 64>();
+    case 80: return half ? tiling<2, 80>() : tiling<4, 80>();
+    case 96: return half ? tiling<2, 96>() : tiling<4, 96>();
+    case 128: return half ? tiling<2, 128>() : tiling<4, 128>();
+    default: return half ? tiling<2, 256>() : tiling<4, 256>();
+  }
+}
+
+// The arrays of one step, with pages of their own for each segment.
+struct AttentionRig {
+  AttentionCase given;
+  std::vector<std::int32_t> row_indptr{0}, page_indptr{0}, positions, segments;
+  DeviceArray<std::int32_t> row_indptr_at, page_indptr_at, pages_at, lengths_at, positions_at, segments_at, counts_at;
+  DeviceArray<std::byte> pool, qkv, out, partials;
+  DeviceArray<std::uint32_t> arrivals;
+  DeviceArray<AttentionTile> tiles_at;
+  std::vector<AttentionTile> tiles;
+  AttentionParams params{};
+
+  explicit AttentionRig(const AttentionCase& with) : given(with) {
+    for (std::size_t s = 0; s < given.rows.size(); s++) {
+      row_indptr.push_back(row_indptr.back() + given.rows[s]);
+      page_indptr.push_back(page_indptr.back() + std::int32_t(up(given.lengths[s], kPage)));
+      for (int r = 0; r < given.rows[s]; r++) {
+        positions.push_back(given.lengths[s] - given.rows[s] + r);
+        segments.push_back(std::int32_t(s));
+      }
+    }
+    std::vector<std::int32_t> pages(std::size_t(page_indptr.back()));
+    std::iota(pages.begin(), pages.end(), 0);
+    const std::size_t bytes = bytes_of(given.type);
+    const std::int64_t head_stride = std::int64_t(kPage) * given.head_dim;
+    const std::size_t kv_elements = pages.size() * std::size_t(given.kv_heads * head_stride);
+    pool = filled<std::byte>(2 * kv_elements * bytes, 0);
+    const std::int64_t cols = std::int64_t(given.heads + 2 * given.kv_heads) * given.head_dim;
+    qkv = filled<std::byte>(positions.size() * std::size_t(cols) * bytes, 0);
+    out = DeviceArray<std::byte>(positions.size() * std::size_t(given.heads * given.head_dim) * bytes);
+    row_indptr_at = upload<std::int32_t>(row_indptr), page_indptr_at = upload<std::int32_t>(page_indptr);
+    pages_at = upload<std::int32_t>(pages), lengths_at = upload<std::int32_t>(given.lengths);
+    positions_at = upload<std::int32_t>(positions), segments_at = upload<std::int32_t>(segments);
+    counts_at = upload<std::int32_t>(std::vector<std::int32_t>{std::int32_t(positions.size()), std::int32_t(given.rows.size())});
+    params.step = {segments_at.data(), positions_at.data(), segments_at.data(), row_indptr_at.data(), page_indptr_at.data(),
+                   pages_at.data(), lengths_at.data(), counts_at.data(), std::int32_t(positions.size()), std::int32_t(given.rows.size())};
+    params.kv = {pool.data(), pool.data() + kv_elements * bytes, given.kv_heads * head_stride, head_stride, given.head_dim, kPage, given.type};
+    params.qkv = qkv.data(), params.out = out.data(), params.qkv_cols = cols, params.dtype = given.type;
+    params.heads = given.heads, params.kv_heads = given.kv_heads, params.head_dim = given.head_dim;
+    params.scale = 0.125f;
+  }
+
+  [[nodiscard]] std::int64_t row_bytes() const { return given.head_dim * std::int64_t(bytes_of(given.type)); }
+  [[nodiscard]] std::string name(const char* phase) const {
+    return std::string(phase) + ", " + std::to_string(given.heads) + " heads on " + std::to_string(given.kv_heads) + " of " +
+           std::to_string(given.head_dim);
+  }
+
+  void decode() {
+    const AttentionTiling tiling = tiling_of(given.type, given.head_dim);
+    Traffic need;
+    double queries = 0;
+    for (const std::int32_t length : given.lengths) {
+      const std::int64_t splits = up(length, kSplitKeys);
+      params.max_kv_length = std::max<std::int64_t>(params.max_kv_length, length);
+      need.streamed += std::uint64_t(2 * given.kv_heads * length * row_bytes());
+      const std::int64_t m_tiles = up(given.heads / given.kv_heads, kFragmentRows);
+      need.mma += std::uint64_t(given.kv_heads * m_tiles * up(length, kLeafKeys) * tiling.fragment_mma);
+      queries += double(given.heads * splits * row_bytes());
+      if (splits == 1) continue;
+      // A split's result is head_dim + 4 floats; the fold takes 32 bytes for each four columns, of four splits at a time.
+      need.partials += double(given.heads) * double(splits * (given.head_dim + kPartialExtra) * 4);
+      need.partials += double(given.heads) * double(up(splits, 4) * 4 * (given.head_dim / 4) * 32);
+      need.compulsory += double(given.heads) * double(splits * (given.head_dim + kPartialExtra) * 4) * 2;
+    }
+    partials = DeviceArray<std::byte>(std::size_t(decode_partial_floats(params)) * 4);
+    arrivals = filled<std::uint32_t>(std::size_t(decode_arrivals(params)), 0);
+    params.partials = reinterpret_cast<float*>(partials.data()), params.arrivals = arrivals.data();
+    const LaunchPlan plan = plan_attention_decode(params, shape());
+    REQUIRE(plan.kernel != nullptr);
+    need.kernel = plan.kernel;
+    need.copied = need.streamed;
+    const double rows = double(given.rows.size()) * double(given.heads * row_bytes());
+    need.compulsory += double(need.streamed) + 2 * rows;
+    need.requested = double(need.copied) + queries + rows + need.partials;
+    check_traffic(name("decode"), need, [&] { launch(plan, params); });
+  }
+
+  void prefill() {
+    const AttentionTiling tiling = tiling_of(given.type, given.head_dim);
+    const int group = given.heads / given.kv_heads;
+    const int tile_rows = prefill_tile_rows(given.heads, given.kv_heads, given.head_dim, given.type);
+    Traffic need;
+    for (std::size_t s = 0; s < given.rows.size(); s++) {
+      need.compulsory += double(2 * given.kv_heads * given.lengths[s] * row_bytes());
+      for (std::int32_t first = 0; first < given.rows[s]; first += tile_rows) {
+        tiles.push_back({std::int32_t(s), first});
+        const std::int64_t tokens = std::min(given.rows[s] - first, tile_rows);
+        // Rows of a group are packed token by token: each block ends with its own last token's key.
+        for (std::int64_t packed = 0; packed < tokens * group; packed += tiling.prefill_rows) {
+          const std::int64_t last = std::min((packed + tiling.prefill_rows - 1) / group, tokens - 1);
+          const std::int64_t end = given.lengths[s] - given.rows[s] + first + last + 1;
+          need.copied += std::uint64_t(2 * given.kv_heads * end * row_bytes());
+          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.fragment_mma);
+        }
+      }
+    }
+    tiles_at = upload<AttentionTile>(tiles);
+    params.tiles = tiles_at.data(), params.tile_count = std::int32_t(tiles.size());
+    const LaunchPlan plan = plan_attention_prefill(params, shape());
+    REQUIRE(plan.kernel != nullptr);
+    need.kernel = plan.kernel;
+    const double rows = double(positions.size()) * double(given.heads * row_bytes());
+    need.compulsory += 2 * rows;
+    need.requested = double(need.copied) + 2 * rows;
+    check_traffic(name("prefill"), need, [&] { launch(plan, params); });
+  }
+};
+
+constexpr int kHeadDims[] = {64, 80, 96, 128, 256};
+
+TEST("traffic: decode attention reads each key and value once, and partials are at most 4 %") {
+  for (const int dim : kHeadDims) {
+    AttentionRig({DType::f16, 4, 4, dim, {1, 1}, {700, 300}}).decode();
+    AttentionRig({DType::f16, 16, 2, dim, {1, 1, 1}, {1100, 512, 40}}).decode();
+  }
+  AttentionRig({DType::bf16, 8, 1, 64, {1}, {600}}).decode();
+  AttentionRig({DType::f32, 4, 4, 64, {1}, {600}}).decode();
+}
+
+TEST("traffic: prefill attention reads keys and values once for each tile of rows, up to the tile's last key") {
+  for (const int dim : kHeadDims) {
+    AttentionRig({DType::f16, 2, 2, dim, {150, 64}, {150, 200}}).prefill();
+    AttentionRig({DType::f16, 8, 2, dim, {70}, {130}}).prefill();
+  }
+  AttentionRig({DType::bf16, 2, 2, 64, {100}, {100}}).prefill();
+  AttentionRig({DType::f32, 2, 2, 64, {100}, {100}}).prefill();
+}
+
+}  // namespace
+}  // namespace splitwiser
