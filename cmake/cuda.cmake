@@ -1,6 +1,7 @@
 # Decides whether the CUDA backend is built, and offers its kernels as objects.
-# Before: core_sources. After: core_sources without the files that this build does not want, SPLITWISER_HAS_CUDA, SPLITWISER_CUDA_INCLUDE,
-# and with CUDA the object library splitwiser_fatbins. Nothing of NVIDIA is linked: nvcc compiles kernels, its headers declare types.
+# Before: core_sources. After: core_sources without the files that this build does not want, SPLITWISER_HAS_CUDA; with CUDA also
+# SPLITWISER_NVCC, SPLITWISER_CUDA_INCLUDE and the object library splitwiser_fatbins. Nothing of NVIDIA is linked: nvcc compiles the
+# kernels, and its headers declare types.
 set(SPLITWISER_CUDA AUTO CACHE STRING "The CUDA backend: AUTO (when nvcc 13 is there), ON (it must be) or OFF; the environment's SPLITWISER_CUDA wins")
 set_property(CACHE SPLITWISER_CUDA PROPERTY STRINGS AUTO ON OFF)
 
@@ -19,6 +20,7 @@ elseif(cuda_wish MATCHES "^(AUTO|ON|1|TRUE)$")
   if(cuda_status EQUAL 0)
     string(JSON cuda_reason ERROR_VARIABLE cuda_no_reason GET "${cuda_answer}" reason)
     string(JSON cuda_version ERROR_VARIABLE cuda_no_version GET "${cuda_answer}" version)
+    string(JSON SPLITWISER_NVCC ERROR_VARIABLE cuda_no_nvcc GET "${cuda_answer}" nvcc)
     string(JSON SPLITWISER_CUDA_INCLUDE ERROR_VARIABLE cuda_no_include GET "${cuda_answer}" include)
   else()
     set(cuda_reason "node scripts/kernels.mjs does not run: have node on the PATH")

@@ -1,36 +1,50 @@
 // Decode: segments of one row. A unit of work is (segment, KV head, 16 query heads of its group, split of the keys), and
-// every warp has its own; the warp that is the last of a row's splits to finish folds them.
+// a warp (at head dim 256 a block of two) has its own; who is the last of a row's splits to finish folds them.
 #pragma once
 
 #include "attention_leaf.cuh"
 
 namespace splitwiser::attention {
 
-// The units of a step in order, found from the lengths: segments ascend, so that a warp goes through them once.
+// The units of a step in order, found from the lengths: segments ascend, so that a warp goes through them once. What lanes
+// know of 32 segments is read anew for every unit, so that it takes no registers during the unit.
 class UnitWalk {
  public:
   __device__ __forceinline__ UnitWalk(const AttentionParams& params, int units_per_split, int lane)
-      : params_(params), lane_(lane), units_per_split_(units_per_split) {
-    segments_ = min(params.step.counts[1], params.step.segments);
-    load(0);
-  }
+      : params_(params), lane_(lane), units_per_split_(units_per_split) {}
 
   // Goes to a unit, not before the last one. False: there are no more.
   __device__ __forceinline__ bool seek(int unit) {
-    while (unit >= base_ + __shfl_sync(0xffffffffu, through_, 31)) {
-      if (chunk_ + 32 >= segments_) return false;
-      base_ += __shfl_sync(0xffffffffu, through_, 31);
-      load(chunk_ + 32);
+    const int segments = min(params_.step.counts[1], params_.step.segments);
+    for (;;) {
+      const int own = chunk_ + lane_;
+      int own_length = 0;
+      int own_splits = 0;
+      if (own < segments && params_.step.row_indptr[own + 1] - params_.step.row_indptr[own] == 1) {
+        own_length = params_.step.kv_lengths[own];
+        own_splits = (own_length + kSplitKeys - 1) / kSplitKeys - first_key(params_, own_length) / kSplitKeys;
+      }
+      int through = own_splits * units_per_split_;
+#pragma unroll
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int below = __shfl_up_sync(kAllLanes, through, unsigned(distance));
+        if (lane_ >= distance) through += below;
+      }
+      const int all = __shfl_sync(kAllLanes, through, 31);
+      if (unit - base_ < all) {
+        const int owner = __popc(__ballot_sync(kAllLanes, through <= unit - base_));  // lanes' sums ascend
+        segment = chunk_ + owner;
+        length = __shfl_sync(kAllLanes, own_length, owner);
+        splits = __shfl_sync(kAllLanes, own_splits, owner);
+        const int within = unit - base_ - (__shfl_sync(kAllLanes, through, owner) - splits * units_per_split_);
+        split = within / units_per_split_;
+        part = within % units_per_split_;
+        return true;
+      }
+      if (chunk_ + 32 >= segments) return false;
+      base_ += all;
+      chunk_ += 32;
     }
-    const std::uint32_t before = __ballot_sync(0xffffffffu, base_ + through_ <= unit);
-    const int owner = __popc(before);  // lanes' sums ascend
-    segment = chunk_ + owner;
-    length = __shfl_sync(0xffffffffu, length_, owner);
-    splits = __shfl_sync(0xffffffffu, splits_, owner);
-    const int within = unit - base_ - (__shfl_sync(0xffffffffu, through_, owner) - splits * units_per_split_);
-    split = within / units_per_split_;
-    part = within % units_per_split_;
-    return true;
   }
 
   int segment, length;
@@ -44,28 +58,10 @@ class UnitWalk {
   }
 
  private:
-  __device__ __forceinline__ void load(int chunk) {
-    chunk_ = chunk;
-    const int own = chunk + lane_;
-    splits_ = 0;
-    length_ = 0;
-    if (own < segments_ && params_.step.row_indptr[own + 1] - params_.step.row_indptr[own] == 1) {
-      length_ = params_.step.kv_lengths[own];
-      splits_ = (length_ + kSplitKeys - 1) / kSplitKeys - first_key(params_, length_) / kSplitKeys;
-    }
-    through_ = splits_ * units_per_split_;
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const int below = __shfl_up_sync(0xffffffffu, through_, unsigned(distance));
-      if (lane_ >= distance) through_ += below;
-    }
-  }
-
   const AttentionParams& params_;
-  int lane_, units_per_split_, segments_;
-  int chunk_ = 0;     // this lane knows segment chunk_ + lane_
-  int base_ = 0;      // units before the chunk
-  int length_, splits_, through_;
+  int lane_, units_per_split_;
+  int chunk_ = 0;     // the first of 32 segments
+  int base_ = 0;      // units before them
 };
 
 // A row's share of one split: [heads of the step's segments][splits], each HeadDim floats of o, then m and l.
@@ -76,14 +72,14 @@ __device__ __forceinline__ float* partial_at(const AttentionParams& params, int 
   return params.partials + (row * splits + split) * (HeadDim + kPartialExtra);
 }
 
-// Folds the splits of `heads` rows left to right; four columns of a row are one item, items go round the lanes.
+// Folds the splits of `heads` rows left to right; four columns of a row are one item, items go round the threads.
 template <class Type, int HeadDim>
 __device__ __forceinline__ void fold_splits(const AttentionParams& params, int segment, std::int64_t step_row,
-                                            int first_head, int heads, int splits, int lane) {
+                                            int first_head, int heads, int splits, int thread, int threads) {
   constexpr int kQuads = HeadDim / 4;
   constexpr int kAhead = 4;  // splits whose loads are in flight together
   const std::int64_t cols = std::int64_t(params.heads) * params.head_dim;
-  for (int item = lane; item < heads * kQuads; item += 32) {
+  for (int item = thread; item < heads * kQuads; item += threads) {
     const int head = first_head + item / kQuads;
     const int column = item % kQuads * 4;
     const float* from = partial_at<HeadDim>(params, segment, head, 0);
@@ -116,22 +112,26 @@ __device__ __forceinline__ void fold_splits(const AttentionParams& params, int s
 template <class Type, int HeadDim>
 __device__ __forceinline__ void decode(const AttentionParams& params) {
   using Shape = AttentionShape<Element<Type>::kBytes, HeadDim>;
-  using Stream = KvStream<Shape, 32, Shape::kDecodeStepKeys, Shape::kDecodeStages>;
+  using Stream = KvStream<Shape, Shape::kDecodeUnitThreads, Shape::kDecodeStepKeys, Shape::kDecodeStages>;
+  constexpr int kThreads = Shape::kDecodeUnitThreads;
+  constexpr int kDims = Shape::kWarpDims;
   constexpr int kLeavesPerSplit = kSplitKeys / kLeafKeys;
 
   const int lane = int(threadIdx.x % 32);
-  const int warp = int(threadIdx.x / 32);
-  const int memory = warp * Shape::kDecodeWarpBytes;
+  const int thread = int(threadIdx.x % kThreads);
+  const int slot = int(threadIdx.x / kThreads);    // of the block's units
+  const int dim_part = int(threadIdx.x / 32 % Shape::kDimParts);
+  const int memory = slot * Shape::kDecodeUnitBytes;
 
   const int group = params.heads / params.kv_heads;
   const int m_tiles = (group + kFragmentRows - 1) / kFragmentRows;
   Scoring scoring;
   scoring.factor = plain_factor(params);
-  Stream stream(params, memory + Shape::kDecodeQueryBytes, lane);
+  Stream stream(params, memory + Shape::kDecodeQueryBytes, thread);
 
   UnitWalk walk(params, params.kv_heads * m_tiles, lane);
   // Neighbouring units on different multiprocessors: few units use all of them.
-  for (int unit = warp * int(gridDim.x) + int(blockIdx.x); walk.seek(unit); unit += int(gridDim.x) * Shape::kDecodeWarps) {
+  for (int unit = slot * int(gridDim.x) + int(blockIdx.x); walk.seek(unit); unit += int(gridDim.x) * Shape::kDecodeUnits) {
     const int kv_head = walk.part / m_tiles;
     const int first_in_group = walk.part % m_tiles * kFragmentRows;
     const int first_head = kv_head * group + first_in_group;
@@ -151,23 +151,24 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
     const int end = min(walk.length, (split + 1) * kSplitKeys);
     stream.start(walk.segment, kv_head, begin, end, first_leaf);
     const int query_place = Shape::kDecodeKeepsQuery ? stream.last_stage() : memory;
-    fill_queries<Type, Shape>(params, row_at, query_place, lane);
-    __syncwarp();
+    if (dim_part == 0) fill_queries<Type, Shape>(params, row_at, query_place, lane);
+    sync_threads<kThreads>();
     Query<Shape, Shape::kDecodeKeepsQuery> query;
     query.take(query_place, lane);
 
-    SoftmaxState<HeadDim / 4> state[2];
+    SoftmaxState<kDims / 4> state[2];
     state[0].clear();
     state[1].clear();
 #pragma unroll 1
     for (int leaf = first_leaf; leaf * kLeafKeys < end; ++leaf) {
-      attend_leaf<Type, Shape, HeadDim>(params, stream, query, scoring, leaf, 0, lane, state);
+      attend_leaf<Type, Shape, kDims>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state);
     }
     close_split(state);
     if (walk.splits == 1) {
       // The fold of one split: merging into the empty state changes nothing but the sign of zeros.
-      __syncwarp();  // the ring is free
-      write_rows<Type>(params, row_at, state, ptx::shared_memory() + memory, 0, lane);
+      sync_threads<kThreads>();  // the ring is free
+      write_rows<Type>(params, row_at, state, ptx::shared_memory() + memory + dim_part * Shape::kOutputBytes, dim_part * kDims,
+                       lane);
       continue;
     }
 #pragma unroll
@@ -176,20 +177,22 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
       if (!row.real) continue;
       float* to = partial_at<HeadDim>(params, walk.segment, row.head, walk.split);
 #pragma unroll
-      for (int e = 0; e < HeadDim / 4; e += 2) {
-        *reinterpret_cast<float2*>(to + column_of<Type>(e, lane)) = make_float2(state[r].o[e], state[r].o[e + 1]);
+      for (int e = 0; e < kDims / 4; e += 2) {
+        *reinterpret_cast<float2*>(to + dim_part * kDims + column_of<Type>(e, lane)) =
+            make_float2(state[r].o[e], state[r].o[e + 1]);
       }
-      if (lane % 4 == 0) *reinterpret_cast<float4*>(to + HeadDim) = make_float4(state[r].m, state[r].l, 0.0f, 0.0f);
+      if (dim_part == 0 && lane % 4 == 0) {
+        *reinterpret_cast<float4*>(to + HeadDim) = make_float4(state[r].m, state[r].l, 0.0f, 0.0f);
+      }
     }
-    __syncwarp();
     std::uint32_t* arrivals = params.arrivals + (std::int64_t(walk.segment) * params.kv_heads * m_tiles + walk.part);
-    std::uint32_t arrived = 0;
-    if (lane == 0) arrived = ptx::add_acq_rel(arrivals, 1);
-    __syncwarp();
-    arrived = __shfl_sync(0xffffffffu, arrived, 0);
-    if (arrived + 1 != std::uint32_t(walk.splits)) continue;
-    fold_splits<Type, HeadDim>(params, walk.segment, step_row, first_head, heads, walk.splits, lane);
-    if (lane == 0) *arrivals = 0;
+    std::uint32_t* told = reinterpret_cast<std::uint32_t*>(ptx::shared_memory() + memory);  // the ring and the queries are free
+    sync_threads<kThreads>();
+    if (thread == 0) *told = ptx::add_acq_rel(arrivals, 1);
+    sync_threads<kThreads>();
+    if (*told + 1 != std::uint32_t(walk.splits)) continue;
+    fold_splits<Type, HeadDim>(params, walk.segment, step_row, first_head, heads, walk.splits, thread, kThreads);
+    if (thread == 0) *arrivals = 0;
   }
 }
 

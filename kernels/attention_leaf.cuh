@@ -70,7 +70,7 @@ __device__ __forceinline__ void multiply_keys(const Queries& query, int place, i
       }
     }
   } else {
-#pragma unroll 2
+#pragma unroll 1
     for (int piece = 0; piece < Shape::kPieces; ++piece) {
       const float4 q0 = query.quad(0, piece);
       const float4 q1 = query.quad(1, piece);

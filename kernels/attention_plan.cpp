@@ -27,7 +27,7 @@ constexpr Variants variants(DType dtype, const char* prefill, const char* decode
   using Shape = AttentionShape<Bytes, Dim>;
   return {dtype, Dim, Shape::kPrefillRows,
           {prefill, Shape::kPrefillThreads, Shape::kPrefillBytes, Shape::kPrefillBlocks, 1},
-          {decode, Shape::kDecodeThreads, Shape::kDecodeBytes, Shape::kDecodeBlocks, Shape::kDecodeWarps}};
+          {decode, Shape::kDecodeThreads, Shape::kDecodeBytes, Shape::kDecodeBlocks, Shape::kDecodeUnits}};
 }
 
 #define SPLITWISER_VARIANTS(type, bytes, dim) \

@@ -48,7 +48,7 @@ __device__ __forceinline__ void prefill(const AttentionParams& params) {
   using Shape = AttentionShape<Element<Type>::kBytes, HeadDim>;
   using Stream = KvStream<Shape, Shape::kPrefillThreads, Shape::kPrefillStepKeys, Shape::kPrefillStages>;
   using Unit = PrefillUnit<Shape::kPrefillRows>;
-  constexpr int kDims = Shape::kPrefillDims;
+  constexpr int kDims = Shape::kWarpDims;
   constexpr int kLeavesPerSplit = kSplitKeys / kLeafKeys;
 
   const int thread = int(threadIdx.x);
@@ -107,7 +107,7 @@ __device__ __forceinline__ void prefill(const AttentionParams& params) {
     // As renewed() does.
     const Unit same(params, __shfl_sync(kAllLanes, index, 0), __shfl_sync(kAllLanes, params.heads, 0));
     write_rows<Type>(params, [&](int r) { return same.row_at(row_group * kFragmentRows + r); }, folded,
-                     ptx::shared_memory() + warp * Shape::kPrefillOutputBytes, dim_part * kDims, lane);
+                     ptx::shared_memory() + warp * Shape::kOutputBytes, dim_part * kDims, lane);
   }
 }
 

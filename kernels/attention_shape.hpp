@@ -30,7 +30,7 @@ struct AttentionShape {
 
   // Prefill: kRowGroups x 16 rows; at head dim 256 two warps share rows, each with half of the output's columns.
   static constexpr int kDimParts = HeadDim > 128 ? 2 : 1;
-  static constexpr int kPrefillDims = HeadDim / kDimParts;
+  static constexpr int kWarpDims = HeadDim / kDimParts;
   static constexpr int kRowGroups = !kHalf && HeadDim > 128 ? 2 : 4;
   static constexpr int kPrefillRows = kRowGroups * kFragmentRows;
   static constexpr int kPrefillThreads = 32 * kRowGroups * kDimParts;
@@ -41,27 +41,27 @@ struct AttentionShape {
   static constexpr int kPrefillBytes = kPrefillQueryBytes + kPrefillStages * kPrefillStepKeys * kRowBytes;
   static constexpr int kPrefillBlocks = HeadDim > 128 ? 1 : 2;
 
-  // Decode: every warp has its own unit of work, query rows and ring.
-  static constexpr int kDecodeStepKeys = kKeyBlock;
-  static constexpr int kDecodeStepBytes = kDecodeStepKeys * kRowBytes;
-  static constexpr int kDecodeWarps = HeadDim > 128 ? (kHalf ? 3 : 2) : 4;
-  static constexpr int kDecodeStages =
-      HeadDim > 128 ? (kHalf ? 3 : 2) : kHalf ? 12 * 1024 / kDecodeStepBytes : HeadDim == 64 ? 4 : HeadDim == 80 ? 3 : 2;
-  static constexpr int kDecodeThreads = 32 * kDecodeWarps;
+  // Decode: a unit of work is one warp's, with its own query rows and ring; at head dim 256 two warps', which are a block.
+  static constexpr int kDecodeUnits = kDimParts > 1 ? 1 : 4;  // of a block at a time
+  static constexpr int kDecodeUnitThreads = 32 * kDimParts;
+  static constexpr int kDecodeThreads = kDecodeUnits * kDecodeUnitThreads;
   static constexpr bool kDecodeKeepsQuery = kHalf && HeadDim <= 128;
   static constexpr int kDecodeQueryBytes = kDecodeKeepsQuery ? 0 : kQueryRowsBytes;
-  static constexpr int kDecodeWarpBytes = kDecodeQueryBytes + kDecodeStages * kDecodeStepBytes;
-  static constexpr int kDecodeBytes = kDecodeWarps * kDecodeWarpBytes;
-  static constexpr int kDecodeBlocks = kHalf && HeadDim == 64 ? 3 : kHalf && HeadDim <= 128 ? 2 : 1;
+  static constexpr int kDecodeStepKeys = kKeyBlock;
+  static constexpr int kDecodeStepBytes = kDecodeStepKeys * kRowBytes;
+  static constexpr int kDecodeStages =
+      kHalf ? (HeadDim > 128 ? 3 : 12 * 1024 / kDecodeStepBytes) : HeadDim == 64 ? 4 : HeadDim == 80 ? 3 : 2;
+  static constexpr int kDecodeUnitBytes = kDecodeQueryBytes + kDecodeStages * kDecodeStepBytes;
+  static constexpr int kDecodeBytes = kDecodeUnits * kDecodeUnitBytes;
+  static constexpr int kDecodeBlocks = HeadDim > 128 ? 4 : !kHalf ? 1 : HeadDim == 64 ? 3 : 2;
 
   // Finished rows go to `out` by way of the ring: 16 rows of f32 a warp.
-  static constexpr int kPrefillOutputBytes = kFragmentRows * (4 * kPrefillDims + 16);
-  static constexpr int kDecodeOutputBytes = kFragmentRows * (4 * HeadDim + 16);
+  static constexpr int kOutputBytes = kFragmentRows * (4 * kWarpDims + 16);
 
   static_assert(kPrefillBytes <= 99 * 1024 && kDecodeBytes <= 99 * 1024);
   static_assert(kDecodeStages >= 2 && kPrefillStages >= 2);
   static_assert(kRowGroups * kQueryRowsBytes <= kPrefillStepKeys * kRowBytes || !kPrefillKeepsQuery);
-  static_assert(kPrefillThreads / 32 * kPrefillOutputBytes <= kPrefillBytes && kDecodeOutputBytes <= kDecodeWarpBytes);
+  static_assert(kPrefillThreads / 32 * kOutputBytes <= kPrefillBytes && kDimParts * kOutputBytes <= kDecodeUnitBytes);
 };
 
 }  // namespace splitwiser

@@ -22,6 +22,16 @@ __device__ __forceinline__ int piece_at(int row, int piece) {
   return row * Shape::kRowBytes + (Shape::kSwizzled ? piece ^ (row & 7) : piece) * 16;
 }
 
+// Waits for the threads that share a ring: a warp or a block.
+template <int Threads>
+__device__ __forceinline__ void sync_threads() {
+  if constexpr (Threads == 32) {
+    __syncwarp();
+  } else {
+    __syncthreads();
+  }
+}
+
 // What a lane adds to a step's place for ldmatrix over rows 0 .. 15: matrices 0 and 1 are rows 0 .. 7 and 8 .. 15 at piece 0,
 // matrices 2 and 3 at piece 1.
 template <class Shape>
@@ -51,7 +61,7 @@ class KvStream {
 
   // The segment's keys [begin, end), from a leaf on; what lies in the leaves beyond them is zero.
   __device__ __forceinline__ void start(int segment, int kv_head, int begin, int end, int first_leaf) {
-    sync();  // nobody uses the ring any more
+    sync_threads<Threads>();  // nobody uses the ring any more
     kv_head_ = kv_head;
     first_page_ = params_.step.page_indptr[segment];
     begin_ = begin;
@@ -67,7 +77,7 @@ class KvStream {
   // Step `index` of the leaf, arrived and visible to all threads; the one before it is given back. Called in order.
   __device__ __forceinline__ int step(int index) {
     ptx::cp_async_wait<Stages - 2>();
-    sync();
+    sync_threads<Threads>();
     const int at = ring_ + stage_ * kStepBytes;
     issue((index + Stages - 1) % kLeafSteps, ring_ + (stage_ == 0 ? Stages - 1 : stage_ - 1) * kStepBytes);
     stage_ = stage_ + 1 == Stages ? 0 : stage_ + 1;
@@ -76,14 +86,6 @@ class KvStream {
 
  private:
   static constexpr int kSourceRowBytes = Shape::kHeadDim * Shape::kElementBytes;
-
-  __device__ __forceinline__ static void sync() {
-    if constexpr (Threads == 32) {
-      __syncwarp();
-    } else {
-      __syncthreads();
-    }
-  }
 
   // Lane l asks for the page of block l % 4 of a leaf. The answer is used when the leaf's turn comes, a leaf later.
   __device__ __forceinline__ void look_up(int leaf) {

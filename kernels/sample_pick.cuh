@@ -124,7 +124,7 @@ __device__ __forceinline__ Tokens apply_top_p(const Tokens& given, double top_p,
 }
 
 // The first token by ascending id at which the running sum of what the filter leaves exceeds its share of `bits`.
-// Each round cuts the range into one piece a warp and goes on in the piece that has the token.
+// Each round cuts the range into one piece a warp and goes on in the piece that has the token: a block has two warps at least.
 __device__ __forceinline__ std::int32_t draw(const Tokens& tokens, const Filter& filter, std::uint64_t bits) {
   const std::uint64_t tie_weight =
       filter.ties > 0 ? token_weight(logit_of_key(filter.tie_key), filter.highest, filter.scale) : 0;

@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint32_t kSampleSharedBytes = 48 * 1024;  // sizeof(sampling::Shared) of sample_block.cuh fits
 
 LaunchPlan plan_rows(const char* kernel, const SampleParams& params, const DeviceShape& device) {
+  // At least two warps: draw() narrows its range by one piece a warp.
   const std::uint32_t threads = params.vocab <= 1024 ? 64 : params.vocab <= 8192 ? 256 : 512;
   const std::int64_t per_sm = 2;
   const auto grid = std::clamp<std::int64_t>(params.vocab > 0 ? params.count : 0, 0, device.sms * per_sm);

@@ -2,13 +2,15 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { findNvcc } from "./nvcc.mjs";
-import { buildNative, root, run, runNativeTests } from "./steps.mjs";
+import { buildNative, programIn, root, run, runNativeTests } from "./steps.mjs";
 
-/** fast: kernels as they are; checked: every access seen. Both run the same program and the same kernel sources. */
+const build = join(root, "build");
+/** fast: kernels as they are; checked: every access seen. Both run the same programs and the same kernel sources. */
 export const tiers = {
-  fast: { target: "simdriver", library: join(root, "build/simdriver/libcuda.so.1") },
-  checked: { target: "simdriver_checked", library: join(root, "build/simdriver-checked/libcuda.so.1") },
+  fast: { targets: ["simdriver", "simt_tests", "driver_tests"], folder: join(build, "simdriver"), own: "simt_tests" },
+  checked: { targets: ["simdriver_checked", "simt_tests_checked"], folder: join(build, "simdriver-checked"), own: "simt_tests_checked" },
 };
+export const libraryOf = (tier) => join(tiers[tier].folder, "libcuda.so.1");
 
 export const cudaTests = "splitwiser_cuda_tests";
 
@@ -37,11 +39,28 @@ export async function runOnTier(tier, { seed, long = false, filters = [] }) {
   const report = join(root, "build-check", `simdriver-${tier}-${seed}.json`);
   mkdirSync(dirname(report), { recursive: true });
   rmSync(report, { force: true });
-  const env = { SPLITWISER_CUDA_LIBRARY: tiers[tier].library, SIMDRIVER_SEED: String(seed), SIMDRIVER_REPORT: report, SPLITWISER_TEST_TIER: tier };
+  const env = { SPLITWISER_CUDA_LIBRARY: libraryOf(tier), SIMDRIVER_SEED: String(seed), SIMDRIVER_REPORT: report, SPLITWISER_TEST_TIER: tier };
   const counts = await runNativeTests({ program: cudaTests, filters, env: { ...env, ...(long ? { SPLITWISER_TEST_LONG: "1" } : {}) } });
   const findings = existsSync(report) ? (JSON.parse(readFileSync(report, "utf8")).findings ?? []) : [];
   for (const finding of findings) console.log(`  # ${typeof finding === "string" ? finding : JSON.stringify(finding)}`);
   if (findings.length > 0) counts.failed += 1;
   else counts.passed += 1;
+  return counts;
+}
+
+/** The simulated driver's own tests: each detector on a planted bug, each entry point. */
+export async function runSimulatorTests(tier) {
+  const counts = await runNativeTests({ program: tiers[tier].own });
+  if (tier !== "fast") return counts;
+  const onLine = (line) => {
+    const found = /^(\d+) runs of \d+ cases, (\d+) failed$/.exec(line);
+    if (found === null) return;
+    counts.passed += Number(found[1]) - Number(found[2]);
+    counts.failed += Number(found[2]);
+  };
+  const folder = join(build, "simdriver-tests");
+  const before = counts.failed;
+  const code = await run(programIn(build, "driver_tests"), [join(folder, "libcuda.so.1"), join(folder, "driver_kernels.fatbin")], { onLine });
+  if (code !== 0 && counts.failed === before) counts.failed += 1;
   return counts;
 }

@@ -60,9 +60,8 @@ export function parseResources(text) {
   return resources;
 }
 
-/** Runs nvcc on one file; resolves to its output. Nothing half written is left. */
-function compile(name, target, { nvcc, archs, threads }) {
-  const part = `${target}.${process.pid}`;
+/** Runs nvcc on one file of kernels/, into `part`; resolves to its output. */
+function compile(name, part, { nvcc, archs, threads }) {
   const args = [...flags(archs), ...(threads > 1 ? ["--threads", String(threads)] : []), join("kernels", name), "-o", part];
   return new Promise((done, fail) => {
     const child = spawn(nvcc, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
@@ -70,11 +69,7 @@ function compile(name, target, { nvcc, archs, threads }) {
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (piece) => (text += piece));
     child.on("error", (error) => fail(new Error(`${nvcc} does not run: ${error.message}`)));
     child.on("close", (code) => {
-      if (code === 0) {
-        renameSync(part, target);
-        done(text);
-        return;
-      }
+      if (code === 0) return done(text);
       rmSync(part, { force: true });
       const told = text.split("\n").filter((line) => !line.startsWith("ptxas info") && !/bytes stack frame/.test(line));
       fail(
@@ -92,36 +87,70 @@ function writeIfNew(file, text) {
   writeFileSync(file, text);
 }
 
+/** Another build may prune, too: what is gone already is no error. */
+function attempt(action, otherwise) {
+  try {
+    return action();
+  } catch {
+    return otherwise;
+  }
+}
+
 function prune(stem) {
   const versions = readdirSync(cache)
     .filter((name) => name.startsWith(`${stem}-`) && name.endsWith(".fatbin"))
-    .map((name) => ({ name, time: statSync(join(cache, name)).mtimeMs }))
+    .map((name) => ({ name, time: attempt(() => statSync(join(cache, name)).mtimeMs, 0) }))
     .sort((a, b) => b.time - a.time);
   for (const { name } of versions.slice(keptVersions)) {
     for (const file of [name, name.replace(/fatbin$/, "json")]) rmSync(join(cache, file), { force: true });
   }
 }
 
-/** Compiles what the cache does not hold. Returns [{ name, fatbin, seconds, resources }] in order of name. */
-async function compileAll({ nvcc, version }, archs) {
+/** What the cache holds, or will hold, of a file as it is now. */
+function described(name, archs, version) {
+  const stem = basename(name, ".cu");
+  const base = join(cache, `${stem}-${digestOf(name, archs, version)}`);
+  return { name, stem, fatbin: `${base}.fatbin`, notes: `${base}.json` };
+}
+const isThere = ({ fatbin, notes }) => existsSync(fatbin) && existsSync(notes);
+
+/** Compiles one file into the cache. What was edited meanwhile is compiled again: a digest must not lie. */
+async function compileInto({ nvcc, version }, archs, threads, name) {
+  for (let file = described(name, archs, version); !isThere(file); ) {
+    const began = performance.now();
+    const part = `${file.fatbin}.${process.pid}`;
+    const text = await compile(name, part, { nvcc, archs, threads });
+    const after = described(name, archs, version);
+    if (after.fatbin === file.fatbin) {
+      const seconds = Math.round((performance.now() - began) / 100) / 10;
+      writeFileSync(file.notes, JSON.stringify({ seconds, resources: parseResources(text) }));
+      renameSync(part, file.fatbin);
+      prune(file.stem);
+    } else {
+      rmSync(part, { force: true });
+      file = after;
+    }
+  }
+}
+
+/** Compiles what the cache does not hold. Returns [{ name, stem, fatbin, seconds, resources }] in order of name. */
+async function compileAll(found, archs) {
   mkdirSync(cache, { recursive: true });
-  const files = readdirSync(kernels)
+  const names = readdirSync(kernels)
     .filter((name) => name.endsWith(".cu"))
-    .sort()
-    .map((name) => {
-      const stem = basename(name, ".cu");
-      const base = join(cache, `${stem}-${digestOf(name, archs, version)}`);
-      return { name, stem, fatbin: `${base}.fatbin`, notes: `${base}.json`, size: statSync(join(kernels, name)).size };
-    });
+    .sort();
+  const describe = (name) => described(name, archs, found.version);
   // The longest first: the last one would run alone.
   const notes = readdirSync(cache).filter((name) => name.endsWith(".json"));
-  const secondsIn = (name) => JSON.parse(readFileSync(join(cache, name), "utf8")).seconds;
+  const secondsIn = (name) => attempt(() => JSON.parse(readFileSync(join(cache, name), "utf8")).seconds, 0);
   const last = (stem) => Math.max(0, ...notes.filter((name) => name.startsWith(`${stem}-`)).map(secondsIn));
-  const stale = files.filter(({ fatbin, notes }) => !existsSync(fatbin) || !existsSync(notes)).map((file) => ({ ...file, last: last(file.stem) }));
+  const size = (name) => statSync(join(kernels, name)).size;
+  const stale = names.filter((name) => !isThere(describe(name))).map((name) => ({ name, last: last(basename(name, ".cu")), size: size(name) }));
   stale.sort((a, b) => b.last - a.last || b.size - a.size);
   const began = performance.now();
-  const seconds = (since) => (performance.now() - since) / 1000;
-  if (stale.length > 0) say(`compiling ${stale.length} of ${files.length} files for ${archs.map((arch) => `sm_${arch}`).join(", ")} and PTX (CUDA ${version})`);
+  const seconds = (since) => ((performance.now() - since) / 1000).toFixed(1);
+  const targets = archs.map((arch) => `sm_${arch}`).join(", ");
+  if (stale.length > 0) say(`compiling ${stale.length} of ${names.length} files for ${targets} and PTX (CUDA ${found.version})`);
   const jobs = Math.min(8, availableParallelism());
   const threads = Math.floor(jobs / Math.max(1, stale.length));
   const waiting = [...stale];
@@ -130,18 +159,19 @@ async function compileAll({ nvcc, version }, archs) {
   const work = async () => {
     for (let file = waiting.shift(); file !== undefined && failure === undefined; file = waiting.shift()) {
       const start = performance.now();
-      const text = await compile(file.name, file.fatbin, { nvcc, archs, threads });
-      writeFileSync(file.notes, JSON.stringify({ seconds: Math.round(seconds(start) * 10) / 10, resources: parseResources(text) }));
-      prune(file.stem);
+      await compileInto(found, archs, threads, file.name);
       done += 1;
-      say(`${done} of ${stale.length}: ${file.name}, ${seconds(start).toFixed(1)} s`);
+      say(`${done} of ${stale.length}: ${file.name}, ${seconds(start)} s`);
     }
   };
   const noted = (error) => (failure ??= error);
   await Promise.all(Array.from({ length: jobs }, () => work().catch(noted)));
   if (failure !== undefined) throw failure;
-  if (stale.length > 0) say(`all ${files.length} are there after ${seconds(began).toFixed(1)} s`);
-  return files.map(({ name, stem, fatbin, notes }) => ({ name, stem, fatbin, ...JSON.parse(readFileSync(notes, "utf8")) }));
+  if (stale.length > 0) say(`all ${names.length} are there after ${seconds(began)} s`);
+  const all = names.map(describe);
+  const moved = all.find((file) => !isThere(file));
+  if (moved !== undefined) throw new Error(`kernels/${moved.name} was edited while the others were compiled: build again`);
+  return all.map((file) => ({ ...file, ...JSON.parse(readFileSync(file.notes, "utf8")) }));
 }
 
 /** The table of native/backend/cuda/fatbins.hpp. The assembler reads the files, so that the compiler never sees megabytes of numbers. */

@@ -41,7 +41,7 @@ TEST("child: the partition that EXPECT_PARTITION names is obtained and works") {
   } else {
     CHECK(prefill.sms + decode.sms <= sms);
     CHECK(decode.sms >= 1);
-    CHECK(prefill.sms > decode.sms);
+    CHECK(prefill.sms >= decode.sms);  // equal where SMs come in units of 8 and there are 16
     CHECK_NEAR(prefill.share, double(prefill.sms) / double(sms), 1e-9);
   }
   RigStep step;

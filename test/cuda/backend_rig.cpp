@@ -6,6 +6,9 @@
 #include <numeric>
 #include <random>
 
+#include "check.hpp"
+#include "child_process.hpp"
+
 namespace splitwiser::cuda_test {
 namespace {
 
@@ -22,7 +25,15 @@ Tensor first_rows(Tensor tensor, std::int64_t rows) {
   return tensor;
 }
 
+unsigned long long findings() {
+  const auto count = reinterpret_cast<unsigned long long (*)()>(simulator_function("simdriver_finding_count"));
+  return count != nullptr ? count() : 0;
+}
+
 }  // namespace
+
+NoFindings::NoFindings() : before_(findings()) {}
+NoFindings::~NoFindings() { CHECK_EQ(findings(), before_); }
 
 void RigStep::add(std::span<const std::int32_t> tokens, std::int32_t first, std::span<const std::int32_t> pages) {
   for (const std::int32_t token : tokens) {

@@ -36,6 +36,18 @@ struct RigStep {
   }
 };
 
+// The simulated device has nothing to say against what was done while this lived.
+class NoFindings {
+ public:
+  NoFindings();
+  ~NoFindings();
+  NoFindings(const NoFindings&) = delete;
+  NoFindings& operator=(const NoFindings&) = delete;
+
+ private:
+  unsigned long long before_;
+};
+
 class Rig {
  public:
   Rig(std::unique_ptr<Backend> backend, DType storage, const RigShape& shape = {});
@@ -72,6 +84,7 @@ class Rig {
   std::unique_ptr<Vector> vector(std::int64_t size, float middle, float scale);
   [[nodiscard]] Memory memory() const;
 
+  NoFindings no_findings_;  // first: sees how the others end
   std::unique_ptr<Backend> backend_;
   DType storage_;
   RigShape shape_;

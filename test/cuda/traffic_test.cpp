@@ -122,13 +122,17 @@ struct AttentionCase {
 };
 
 struct AttentionTiling {
-  std::int64_t prefill_rows, fragment_mma;  // mma of 16 rows and a leaf of 64 keys
+  std::int64_t prefill_rows;
+  std::int64_t decode_mma, prefill_mma;  // of 16 rows and a leaf of 64 keys
 };
 
 template <int Bytes, int Dim>
 AttentionTiling tiling() {
   using Shape = AttentionShape<Bytes, Dim>;
-  return {Shape::kPrefillRows, Bytes == 2 ? 2 * (kLeafKeys / 8) * (Dim / 16) : 0};
+  // Scores and outputs take as many each; warps that share rows (kDimParts) have the outputs' columns divided between them,
+  // and each its own scores.
+  constexpr std::int64_t kHalf = Bytes == 2 ? (kLeafKeys / 8) * (Dim / 16) : 0;
+  return {Shape::kPrefillRows, 2 * kHalf, (Shape::kDimParts + 1) * kHalf};
 }
 
 AttentionTiling tiling_of(DType type, int head_dim) {
@@ -198,7 +202,7 @@ struct AttentionRig {
       params.max_kv_length = std::max<std::int64_t>(params.max_kv_length, length);
       need.streamed += std::uint64_t(2 * given.kv_heads * length * row_bytes());
       const std::int64_t m_tiles = up(given.heads / given.kv_heads, kFragmentRows);
-      need.mma += std::uint64_t(given.kv_heads * m_tiles * up(length, kLeafKeys) * tiling.fragment_mma);
+      need.mma += std::uint64_t(given.kv_heads * m_tiles * up(length, kLeafKeys) * tiling.decode_mma);
       queries += double(given.heads * splits * row_bytes());
       if (splits == 1) continue;
       // A split's result is head_dim + 4 floats; the fold takes 32 bytes for each four columns, of four splits at a time.
@@ -234,7 +238,7 @@ struct AttentionRig {
           const std::int64_t last = std::min((packed + tiling.prefill_rows - 1) / group, tokens - 1);
           const std::int64_t end = given.lengths[s] - given.rows[s] + first + last + 1;
           need.copied += std::uint64_t(2 * given.kv_heads * end * row_bytes());
-          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.fragment_mma);
+          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.prefill_mma);
         }
       }
     }

@@ -194,7 +194,7 @@ def random_rows(vocab, count, block, grid, **options):
 
 
 def test_small_vocabularies():
-    for vocab, count, block, grid in ((1, 40, 32, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40)):
+    for vocab, count, block, grid in ((1, 40, 64, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40)):
         random_rows(vocab, count, block, grid, race=False)
 
 
@@ -220,7 +220,7 @@ def test_any_schedule_without_races():
 
 
 def test_rows_that_are_not_real_are_left_alone():
-    drawn, _, _ = run([Row(np.arange(7)) for _ in range(4)], 2, 32, real=3)
+    drawn, _, _ = run([Row(np.arange(7)) for _ in range(4)], 2, 64, real=3)
     check("three of four", list(drawn[:3]) == [6, 6, 6] and drawn[3] != 6, list(drawn))
 
 

@@ -30,7 +30,7 @@ LaneCore::~LaneCore() {
 
 void LaneCore::enter(const LanePlace& place) {
   const bool moves = place_ && place_.stream != place.stream;
-  if (moves) CudaEvent(*place_.stream, this, marks_).order(*place.stream);
+  if (moves) record()->order(*place.stream);
   if (current_ && (moves || !place_)) leave();
   place_ = place;
   if (current_) return;
@@ -49,10 +49,12 @@ void LaneCore::reset() {
   if (!place_) return;
   place_.stream->synchronize();
   place_ = {};
+  last_ = nullptr;
 }
 
-Stream& LaneCore::stream() const {
+Stream& LaneCore::stream() {
   if (!place_) throw Error(ErrorCode::internal, "a lane is used before its first step");
+  issued_ = true;
   return *place_.stream;
 }
 
@@ -99,9 +101,11 @@ CUgraphExec LaneCore::end_capture() {
 // ---- events and results --------------------------------------------------------------------------
 
 std::shared_ptr<CudaEvent> LaneCore::record() {
-  auto event = std::make_shared<CudaEvent>(stream(), this, marks_ + 1);
+  if (!issued_ && last_) return last_;
+  last_ = std::make_shared<CudaEvent>(stream(), this, marks_ + 1);
   marks_++;
-  return event;
+  issued_ = false;
+  return last_;
 }
 
 void LaneCore::wait(const CudaEvent& event) {

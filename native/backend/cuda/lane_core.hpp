@@ -89,13 +89,15 @@ class LaneCore {
     }
     return end_capture();
   }
-  [[nodiscard]] Stream& stream() const;
+  // To issue in.
+  [[nodiscard]] Stream& stream();
   // Copies a block of staging to its place on the device.
   void send(const Staging::Block& block);
   void copy_in(void* to, const std::byte* from, std::size_t bytes);
   void copy_out(std::byte* to, const void* from, std::size_t bytes);
 
   // ---- events and results ---------------------------------------------------------------------
+  // The last one again where nothing was issued since.
   [[nodiscard]] std::shared_ptr<CudaEvent> record();
   void wait(const CudaEvent& event);
   // The calling thread sleeps until the event; results that were issued before it are handed over.
@@ -138,6 +140,8 @@ class LaneCore {
   LanePlace place_;
   bool current_ = false;
   std::uint64_t marks_ = 0;
+  bool issued_ = false;      // something, since the last event
+  std::shared_ptr<CudaEvent> last_;
   std::deque<Result> results_;
   Staging staging_;
   bool slot_open_ = false;  // something may have been taken of it since its event

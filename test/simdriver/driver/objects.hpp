@@ -121,13 +121,15 @@ struct Capture {
   std::map<Stream*, std::vector<std::shared_ptr<Node>>> frontier;  // what the next node of a stream comes after
 };
 
-// The objects of one type, by handle. Destroyed ones are remembered so that their use can be told from nonsense.
-template <class T>
+// The objects of one type, by handle. Destroyed ones are remembered so that their use can be told from nonsense; where
+// `Keep` is set they stay in memory, and no later object gets the same handle.
+template <class T, bool Keep = false>
 class Handles {
  public:
   template <class Handle>
   Handle add(std::shared_ptr<T> object) {
     T* const key = object.get();
+    retired_.erase(key);
     live_[key] = std::move(object);
     return reinterpret_cast<Handle>(key);
   }
@@ -136,12 +138,11 @@ class Handles {
     const auto found = live_.find(reinterpret_cast<T*>(handle));
     return found == live_.end() ? nullptr : found->second;
   }
-  // The object stays in memory, so that no later object gets the same handle.
   template <class Handle>
   void retire(Handle handle) {
     const auto found = live_.find(reinterpret_cast<T*>(handle));
     if (found == live_.end()) return;
-    retired_[found->first] = found->second;
+    retired_[found->first] = Keep ? found->second : nullptr;
     live_.erase(found);
   }
   template <class Handle>

@@ -56,6 +56,7 @@ class Reader {
     return value;
   }
   void complain(const char* name, const char* text) {
+    if (to_.invalid.find(name) != std::string::npos) return;
     to_.invalid += std::string(name) + "=" + text + " cannot be read; see test/simdriver/driver/settings.hpp. ";
   }
 

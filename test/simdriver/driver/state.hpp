@@ -45,10 +45,10 @@ struct State {
   bool initialised = false;
   CUresult lost = CUDA_SUCCESS;      // the sticky error
 
-  Handles<Context> contexts;         // by CUcontext
-  Handles<Green> greens;
+  Handles<Context, true> contexts;         // by CUcontext
+  Handles<Green, true> greens;
   Handles<ResourceDescriptor> descriptors;
-  Handles<Stream> streams;
+  Handles<Stream, true> streams;
   Handles<Event> events;
   Handles<Library> libraries;
   Handles<KernelObject> kernels;

@@ -72,6 +72,8 @@ int setting(const char* name) {
   return text ? std::atoi(text) : 0;
 }
 
+bool checked() { return reinterpret_cast<int (*)()>(dlsym(g_library, "simdriver_checked"))() != 0; }
+
 unsigned long long findings() {
   return reinterpret_cast<unsigned long long (*)()>(dlsym(g_library, "simdriver_finding_count"))();
 }

@@ -36,6 +36,7 @@ void fail(const char* file, int line, const std::string& text);  // counts; the 
 std::string text_of(CUresult result);
 int setting(const char* name);  // a number of the environment
 
+bool checked();                 // the tier
 unsigned long long findings();
 std::string report();           // the JSON
 

@@ -1,5 +1,6 @@
 // Order of work, launches that are refused, memory, injected failures, the report.
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -338,4 +339,78 @@ CASE(what_is_left_is_listed) {
   CHECK(json.find("device memory (cuMemAlloc): 4096 bytes") != std::string::npos);
   CHECK(json.find("\"1 streams\"") != std::string::npos);
   CHECK(json.find("\"1 libraries\"") != std::string::npos);
+}
+
+// What only the checked tier sees: order that nobody asked for, and addresses that are nobody's.
+CASE(unordered_streams_race, kSeeds) {
+  Device device;
+  if (!checked()) return;
+  const CUdeviceptr x = new_memory(kCount * sizeof(float));
+  const CUstream a = new_stream(), b = new_stream();
+  CUevent event = nullptr;
+  OK(CU(cuEventCreate)(&event, CU_EVENT_DISABLE_TIMING));
+  OK(CU(cuMemsetD32)(x, 0, kCount));
+  auto add = scale_of(x, 1, 1);
+  // By an event, by the host's wait, by the legacy stream: ordered.
+  OK(launch(device.scale, a, &add));
+  OK(CU(cuEventRecord)(event, a));
+  OK(CU(cuStreamWaitEvent)(b, event, 0));
+  OK(launch(device.scale, b, &add));
+  OK(CU(cuStreamSynchronize)(b));
+  OK(launch(device.scale, a, &add));
+  OK(CU(cuEventRecord)(event, a));
+  while (CU(cuEventQuery)(event) == CUDA_ERROR_NOT_READY) std::this_thread::yield();
+  OK(launch(device.scale, b, &add));
+  OK(CU(cuStreamSynchronize)(b));
+  CHECK(findings() == 0);
+  // By nothing, even if the clock has them one after the other.
+  OK(launch(device.scale, a, &add));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  OK(launch(device.scale, b, &add));
+  OK(CU(cuCtxSynchronize)());
+  CHECK(findings() > 0);
+}
+
+CASE(copies_race_with_kernels) {
+  Device device;
+  if (!checked()) return;
+  const CUdeviceptr x = new_memory(kCount * sizeof(float));
+  void* pinned = nullptr;
+  OK(CU(cuMemHostAlloc)(&pinned, kCount * sizeof(float), CU_MEMHOSTALLOC_PORTABLE));
+  const CUstream a = new_stream(), b = new_stream();
+  OK(CU(cuMemsetD32Async)(x, 0, kCount, a));
+  auto add = scale_of(x, 1, 1);
+  OK(launch(device.scale, a, &add));
+  OK(CU(cuMemcpyDtoHAsync)(pinned, x, kCount * sizeof(float), a));
+  OK(CU(cuCtxSynchronize)());
+  CHECK(findings() == 0);
+  OK(launch(device.scale, a, &add));
+  OK(CU(cuMemcpyDtoHAsync)(pinned, x, kCount * sizeof(float), b));
+  OK(CU(cuCtxSynchronize)());
+  CHECK(findings() > 0);
+}
+
+CASE(a_wild_address_loses_the_device) {
+  Device device;
+  if (!checked()) return;
+  const CUstream stream = new_stream();
+  auto params = scale_of(new_memory(kCount * sizeof(float)), 1, 1);
+  FINDS({
+    OK(launch(device.trap, stream, &params, 1, 32));
+    EXPECT(CU(cuStreamSynchronize)(stream), CUDA_ERROR_ILLEGAL_ADDRESS);
+  });
+  EXPECT(launch(device.scale, stream, &params), CUDA_ERROR_ILLEGAL_ADDRESS);
+  CUfunction function = nullptr;
+  EXPECT(CU(cuKernelGetFunction)(&function, device.scale), CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+CASE(fresh_memory_is_not_read) {
+  Device device;
+  if (!checked()) return;
+  const CUstream stream = new_stream();
+  auto params = scale_of(new_memory(kCount * sizeof(float)), 1, 1);
+  FINDS({
+    OK(launch(device.scale, stream, &params));
+    OK(CU(cuStreamSynchronize)(stream));
+  });
 }

@@ -103,8 +103,7 @@ __device__ void read_only_of_written(const TestParams& p) {
   __syncthreads();
   const float* from = (Bug ? p.b : p.a) + threadIdx.x / 4 * 4;
   const uint4 v = ptx::load_nc_16(from);  // bug: read_only_of_written
-  __syncthreads();
-  p.b[threadIdx.x] = __uint_as_float(v.x);
+  p.flags[threadIdx.x] = v.x;
 }
 
 // Blocks publish what they wrote; the last to come reads it all.
@@ -172,6 +171,8 @@ template <Async How>
 __device__ void async_copy(const TestParams& p) {
   float* s = shared_floats();
   const unsigned t = threadIdx.x, count = blockDim.x;
+  for (unsigned i = t; i < count * 8; i += count) s[i] = 0;
+  __syncthreads();
   ptx::cp_async_16(s + t * 4, p.a + t * 4);  // bug: async_copy
   ptx::cp_async_commit();
   ptx::cp_async_16(s + (count + t) * 4, p.a + t * 4, 4);
