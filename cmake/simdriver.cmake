@@ -93,7 +93,8 @@ set(driver_test_fatbin "${CMAKE_BINARY_DIR}/simdriver-tests/driver_kernels.fatbi
 add_custom_command(
   OUTPUT "${driver_test_fatbin}"
   COMMAND "${SPLITWISER_NVCC}" -std=c++20 -fmad=false "-I${CMAKE_CURRENT_SOURCE_DIR}/kernels"
-    -gencode "arch=compute_80,code=[sm_80,sm_90,compute_80]" --fatbin -Xfatbin -compress-all "${driver_test_kernels}" -o "${driver_test_fatbin}"
+    -gencode "arch=compute_80,code=[sm_80,sm_90,compute_80]" --fatbin -Xfatbin -compress-all --compress-mode=speed
+    "${driver_test_kernels}" -o "${driver_test_fatbin}"
   DEPENDS "${driver_test_kernels}" "${own_folder}/driver_kernels.hpp" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/ptx.cuh"
   VERBATIM)
 add_executable(driver_tests EXCLUDE_FROM_ALL ${driver_test_sources} "${driver_test_fatbin}")

@@ -15,7 +15,8 @@ struct BlockShape {
   static constexpr int stage_bytes = (BlockM + BlockN) * RowBytes;
   // The sums take the stages' place on their way out.
   static constexpr int pitch = BlockM + kSumsPad;
-  static constexpr int shared_bytes = BlockN * pitch * 4 < Stages * stage_bytes ? Stages * stage_bytes : BlockN * pitch * 4;
+  static constexpr int sums_bytes = BlockN * pitch * 4;
+  static constexpr int shared_bytes = sums_bytes < Stages * stage_bytes ? Stages * stage_bytes : sums_bytes;
 };
 
 // Where a tile's K steps change from one part to the next.
@@ -23,7 +24,8 @@ struct PartCursor {
   int units, parts, steps_per_unit, part, end;
 
   __device__ __forceinline__ PartCursor(const GemmParams& params, int units_of_k, int steps)
-      : units(units_of_k), parts(params.parts), steps_per_unit(steps), part(0), end(part_begin(units, parts, 1) * steps) {}
+      : units(units_of_k), parts(params.parts), steps_per_unit(steps), part(0),
+        end(part_begin(units, parts, 1) * steps) {}
   // Whether `done` steps complete a part that others follow or precede; then moves to the next.
   __device__ __forceinline__ bool completes(int done) {
     if (done != end) return false;
@@ -34,7 +36,8 @@ struct PartCursor {
 };
 
 // One warp's part of the tile on tensor cores. Fragments of mma m16n8k16: lane l has g = l / 4, t = l % 4;
-// a0 = (row g, k 2t 2t+1), a1 = (g + 8, 2t), a2 = (g, 2t + 8), a3 = (g + 8, 2t + 8); b0 = (k 2t 2t+1, token g), b1 = (2t + 8, g);
+// a0 = (row g, k 2t 2t+1), a1 = (g + 8, 2t), a2 = (g, 2t + 8), a3 = (g + 8, 2t + 8);
+// b0 = (k 2t 2t+1, token g), b1 = (2t + 8, g);
 // d0 d1 = (row g, token 2t 2t+1), d2 d3 = (g + 8, 2t 2t+1). ldmatrix gives them from rows along k, of both operands.
 template <typename T, typename Shape>
 struct MmaWarp {
@@ -190,7 +193,8 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
       }
     }
     __syncthreads();
-    write_tile<T, Shape::threads>(params, Sums{out, 1, 0, Shape::pitch}, Shape::block_m, Shape::block_n, place.m0, place.n0, n);
+    const Sums sums{out, 1, 0, Shape::pitch};
+    write_tile<T, Shape::threads>(params, sums, Shape::block_m, Shape::block_n, place.m0, place.n0, n);
     __syncthreads();
   }
 }

@@ -44,7 +44,8 @@ struct NarrowWarp {
 #pragma unroll
         for (int j = 0; j < blocks_n; j += 2) {  // one ldmatrix: one k16 slice of 16 tokens
           std::uint32_t both[4];
-          ptx::ldmatrix_x4(both, x + j * 8 * 128 + (tile_offset<128>(lane % 8 + lane / 16 * 8, lane / 8 % 2) ^ (slice * 32)));
+          const int at = tile_offset<128>(lane % 8 + lane / 16 * 8, lane / 8 % 2) ^ (slice * 32);
+          ptx::ldmatrix_x4(both, x + j * 8 * 128 + at);
           const std::uint32_t low[2] = {both[0], both[1]}, high[2] = {both[2], both[3]};
           ptx::mma_m16n8k16(T{}, sums[j], fragment[slice], low);
           ptx::mma_m16n8k16(T{}, sums[j + 1], fragment[slice], high);
@@ -146,8 +147,8 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
 
   const int stages = params.stages, stage_bytes = kNarrowWarps * 16 * 128 + parts * BlockN * 128;
   const int own_weights = warp * 16 * 128, own_x = kNarrowWarps * 16 * 128 + part * BlockN * 128;
-  // Copies: lane l takes chunk l % 8 of rows l / 8 + 4 j; of the tokens, a group's warps take turns. Where the next row is 4
-  // further, not a multiple of 8, its chunks lie 64 bytes over (tile_offset).
+  // Copies: lane l takes chunk l % 8 of rows l / 8 + 4 j; of the tokens, a group's warps take turns. Where the next row is
+  // 4 further, not a multiple of 8, its chunks lie 64 bytes over (tile_offset).
   const int chunk = lane % 8, row = lane / 8;
   const int weight_to = own_weights + tile_offset<128>(row, chunk);
   const int x_first = group_warp * 4 + row, x_turn = group_warps * 4;
@@ -160,9 +161,11 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
 
   for (std::uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int m0 = static_cast<int>(tile % m_tiles) * block_m, n0 = static_cast<int>(tile / m_tiles) * BlockN;
-    const char* weight = static_cast<const char*>(params.weight) + std::int64_t(m0 + group_warp * 16 + row) * weight_row + first_byte + chunk * 16;
-    const char* x = static_cast<const char*>(params.x) + std::int64_t(n0 + x_first) * x_row + first_byte + chunk * 16;
-    int k_left = static_cast<int>(x_row - first_byte) - chunk * 16;
+    const std::int64_t along = first_byte + chunk * 16;
+    const char* weight = static_cast<const char*>(params.weight) + along;
+    weight += std::int64_t(m0 + group_warp * 16 + row) * weight_row;
+    const char* x = static_cast<const char*>(params.x) + along + std::int64_t(n0 + x_first) * x_row;
+    int k_left = static_cast<int>(x_row - along);
     const int tokens = n - n0 < BlockN ? n - n0 : BlockN;
 
     const auto load = [&](char* stage) {

@@ -11,7 +11,8 @@ namespace {
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 constexpr int kMostParts = 8;
-constexpr std::int64_t kMost = std::int64_t(1) << 28;  // of m, n and k: kernels count rows, and the bytes of one, in 31 bits
+// Of m, n and k: kernels count rows, and the bytes of one, in 31 bits.
+constexpr std::int64_t kMost = std::int64_t(1) << 28;
 constexpr int kKilobyte = 1024;
 constexpr int kSmallestBlockLimit = 99 * kKilobyte;  // sm_86, 89 and 120
 
@@ -22,8 +23,10 @@ struct Tile {
   double cost;           // of a tile, in 64 x 64 x K at the wide kernel's pace: small tiles read more for each product
 };
 constexpr Tile kWide{{nullptr, "gemm_wide_f16", "gemm_wide_bf16"}, 128, 128, 256, 66 * kKilobyte, 2, 4.0};
-constexpr Tile kWideParts{{nullptr, "gemm_wide_parts_f16", "gemm_wide_parts_bf16"}, 128, 128, 256, 66 * kKilobyte, 1, 4.0};
-constexpr Tile kMiddle{{"gemm_wide_f32", "gemm_middle_f16", "gemm_middle_bf16"}, 64, 64, 128, 64 * kKilobyte, 3, 1.35};
+constexpr Tile kWideParts{{nullptr, "gemm_wide_parts_f16", "gemm_wide_parts_bf16"}, 128, 128, 256,
+                          66 * kKilobyte, 1, 4.0};
+constexpr Tile kMiddle{{"gemm_wide_f32", "gemm_middle_f16", "gemm_middle_bf16"}, 64, 64, 128,
+                       64 * kKilobyte, 3, 1.35};
 constexpr Tile kSlim{{nullptr, "gemm_narrow64_f16", "gemm_narrow64_bf16"}, 32, 64, 128, 72 * kKilobyte, 3, 0.9};
 
 struct Narrow {
@@ -97,8 +100,9 @@ void check(const GemmParams& params) {
 
 }  // namespace
 
-// A decode step has one block for each 128 / parts rows of the weight, and the device's memory is only fast when about all
-// of its 100 to 150 multiprocessors read: parts double until there are 128 such blocks (or a part would be shorter than 64).
+// A decode step has one block for each 128 / parts rows of the weight, and the device's memory is only fast when about
+// all of its 100 to 150 multiprocessors read: parts double until there are 128 such blocks (or a part would be shorter
+// than 64).
 // So 768 .. 3072 rows (OPT-125M) have 8 parts and 48 .. 192 blocks, 4096 rows 4, 8192 .. 14336 rows 2, 16384 and more
 // (vocabularies, gate and up together) one. Fewer parts are better for prompts: with one, the wide kernel needs no second
 // set of sums and two of its blocks fit a multiprocessor. Element type and architecture have not mattered so far.
@@ -120,7 +124,8 @@ LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device) {
   for (const Narrow& narrow : kNarrow) {
     if (params.n > narrow.block_n || narrow.names[type] == nullptr) continue;
     const int stage_bytes = (kNarrowRows + params.parts * narrow.block_n) * 128;
-    const std::int64_t steps = ceil_div(ceil_div(params.k, kGemmKAlign), params.parts) * std::int64_t(bytes_of(params.dtype)) / 2;
+    const std::int64_t units = ceil_div(ceil_div(params.k, kGemmKAlign), params.parts);  // of the longest part
+    const std::int64_t steps = units * kGemmKAlign * std::int64_t(bytes_of(params.dtype)) / 128;
     // At most 4 stages, so that more than one block fits a multiprocessor of the large devices; 2 fit in 99 KB always.
     const int limit = std::min(device.shared_bytes_per_block, kSmallestBlockLimit);
     params.stages = int(std::clamp<std::int64_t>(std::min<std::int64_t>(steps, limit / stage_bytes), 1, 4));

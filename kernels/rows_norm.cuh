@@ -7,9 +7,9 @@
 
 namespace splitwiser::rows {
 
-// Vectors of eight that a thread keeps in registers between the passes; what lies beyond is read again.
-template <typename T>
-inline constexpr int kKept = sizeof(typename Stored<T>::Type) == 4 ? 4 : 8;
+// Vectors of eight that a thread keeps in registers between the passes: rows of up to 8,192 columns. What lies beyond is
+// read again.
+inline constexpr int kKept = 4;
 
 // Eight elements as they lie in memory: four registers for a 16-bit type.
 template <typename T>
@@ -86,7 +86,7 @@ __device__ __forceinline__ float add_squares(float sum, const Eight& x, float me
 template <typename T, bool kWide>
 __device__ __forceinline__ void norm_rows(const NormParams& params) {
   using Bits = typename Stored<T>::Type;
-  constexpr int kKeep = kWide ? kKept<T> : 0;  // element by element the code would be too long
+  constexpr int kKeep = kWide ? kKept : 0;  // element by element the code would be too long
   float* partials = reinterpret_cast<float*>(ptx::shared_memory());
   int half = 0;  // block_sum's partials take turns
 

@@ -1,7 +1,9 @@
 // What the simulated device counted while the backend ran. A real device counts nothing: there these tests only run the work.
+#include <unistd.h>
+
 #include <barrier>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -23,12 +25,12 @@ void reset_counters() {
 // The simulator's report as text; empty on a real device.
 std::string report() {
   const auto write = reinterpret_cast<int (*)(const char*)>(simulator_function("simdriver_report"));
-  char path[] = "/tmp/splitwiser-report-XXXXXX";
-  const int file = mkstemp(path);
-  if (write == nullptr || file < 0 || write(path) != 0) return {};
+  const auto file = std::filesystem::temp_directory_path() / ("splitwiser-report-" + std::to_string(getpid()) + ".json");
+  const std::string path = file.string();
+  if (write == nullptr || write(path.c_str()) != 0) return {};
   std::ifstream in(path);
   std::string text{std::istreambuf_iterator<char>(in), {}};
-  std::remove(path);
+  std::filesystem::remove(file);
   return text;
 }
 

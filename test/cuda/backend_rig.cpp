@@ -33,7 +33,8 @@ unsigned long long findings() {
 }  // namespace
 
 NoFindings::NoFindings() : before_(findings()) {}
-NoFindings::~NoFindings() { CHECK_EQ(findings(), before_); }
+// Fewer where a test has set the counts to zero.
+NoFindings::~NoFindings() { CHECK(findings() <= before_); }
 
 void RigStep::add(std::span<const std::int32_t> tokens, std::int32_t first, std::span<const std::int32_t> pages) {
   for (const std::int32_t token : tokens) {

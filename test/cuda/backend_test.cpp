@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "backend/cpu/cpu_backend.hpp"
 #include "backend/cuda/cuda_backend.hpp"
@@ -176,21 +177,28 @@ void two_lanes(Partition kind) {
   const auto prompt = random_tokens(40, shape.vocab, 21);
   const auto next = random_tokens(1, shape.vocab, 22);
   const auto running = random_tokens(1, shape.vocab, 23);
-  std::vector<float> wanted_next, wanted_running;
-  const auto pages = page_run(10, 41, 16);
-  const auto running_pages = page_run(30, 1, 16);
-  RigStep prompt_step, next_step, running_step;
-  prompt_step.add(prompt, 0, pages);
-  next_step.add(next, 40, pages);
+  const auto running_pages = page_run(47, 1, 16);
+  RigStep running_step;
   running_step.add(running, 0, running_pages);
-  static_cast<void>(rig.logits(Phase::prefill, prompt_step));
-  wanted_next = rig.logits(Phase::decode, next_step);
-  wanted_running = rig.logits(Phase::decode, running_step);
+  const auto steps_on = [&](std::int32_t first_page) {
+    const auto pages = page_run(first_page, 41, 16);
+    std::pair<RigStep, RigStep> steps;
+    steps.first.add(prompt, 0, pages);
+    steps.second.add(next, 40, pages);
+    return steps;
+  };
+  const auto alone = steps_on(0);
+  static_cast<void>(rig.logits(Phase::prefill, alone.first));
+  const auto wanted_next = rig.logits(Phase::decode, alone.second);
+  const auto wanted_running = rig.logits(Phase::decode, running_step);
 
   for (int round = 0; round < kRounds; round++) {
+    // Pages that nobody has written: who reads too early reads zeros.
+    const auto [prompt_step, next_step] = steps_on(10 + 4 * round);
     std::shared_ptr<Event> done;
     std::atomic<bool> issued{false};
     const StepInput in = prompt_step.input();
+    const StepInput after = next_step.input();
     std::vector<float> got(wanted_next.size());
     std::thread prefill([&] {
       Lane& lane = rig.lane(Phase::prefill);
@@ -204,7 +212,6 @@ void two_lanes(Partition kind) {
     while (!issued) std::this_thread::yield();
     {
       Lane& lane = rig.lane(Phase::decode);
-      const StepInput after = next_step.input();
       const StepScope scope(lane);
       lane.wait(done);
       const Tensor logits = rig.forward(Phase::decode, after);

@@ -51,7 +51,9 @@ ChildResult run_child(const std::string& test, const Settings& settings) {
   close(ends[1]);
   ChildResult result;
   std::array<char, 4096> piece{};
-  for (ssize_t got; (got = read(ends[0], piece.data(), piece.size())) > 0;) result.output.append(piece.data(), std::size_t(got));
+  for (ssize_t got; (got = read(ends[0], piece.data(), piece.size())) > 0;) {
+    result.output.append(piece.data(), std::size_t(got));
+  }
   close(ends[0]);
   int status = 0;
   if (failed == 0 && waitpid(child, &status, 0) == child && WIFEXITED(status)) result.status = WEXITSTATUS(status);

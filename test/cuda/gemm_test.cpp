@@ -68,7 +68,8 @@ struct Problem {
   DeviceArray<std::byte> weight_at;
 
   Problem(DType type_, std::int64_t m_, std::int64_t k_, std::int64_t most_)
-      : type(type_), m(m_), k(k_), most(most_), weight(random_numbers(std::size_t(m * k), 1, type, 1 / std::sqrt(float(k)))),
+      : type(type_), m(m_), k(k_), most(most_),
+        weight(random_numbers(std::size_t(m * k), 1, type, 1 / std::sqrt(float(k)))),
         x(random_numbers(std::size_t(most * k), 2, type)), bias(random_numbers(std::size_t(m), 3, DType::f32)),
         residual(random_numbers(std::size_t(most * m), 4, type)) {
     std::vector<float> packed(std::size_t(rows_padded() * k_stride()));
@@ -173,12 +174,12 @@ constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16};
 constexpr std::int64_t kTokens[] = {1, 2, 7, 8, 9, 16, 17, 33, 64, 65, 128, 130, 300};
 
 TEST("GEMM sums agree with float64 for odd rows, tails of K and any number of tokens") {
-  const std::int64_t shapes[][2] = {{128, 64}, {397, 144}, {400, 160}, {768, 768}, {16, 8}, {1, 1032}};
+  const std::int64_t shapes[][2] = {{128, 64}, {397, 144}, {400, 160}, {256, 768}, {16, 8}, {1, 1032}};
   for (const DType type : kTypes) {
     for (const auto& [m, k] : shapes) {
-      const Problem problem(type, m, k, 300);
+      const Problem problem(type, m, k, 130);
       for (const std::int64_t n : {1, 9, 33, 130}) {
-        if (m * k * n > 20'000'000) continue;
+        if (m * k * n > 4'000'000) continue;
         problem.check_sums(n, {.f32_out = true});
         problem.check_sums(n, {.bias = true, .residual = true, .activation = Activation::relu});
       }
@@ -188,9 +189,9 @@ TEST("GEMM sums agree with float64 for odd rows, tails of K and any number of to
 
 TEST("every epilogue of a GEMM, in place too") {
   for (const DType type : kTypes) {
-    const Problem even(type, 144, 72, 70), odd(type, 141, 72, 70);
+    const Problem even(type, 80, 72, 66), odd(type, 77, 72, 66);
     for (const Problem* problem : {&even, &odd}) {
-      for (const std::int64_t n : {5, 70}) {
+      for (const std::int64_t n : {5, 66}) {
         for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
           for (const bool f32_out : {false, true}) {
             problem->check_sums(n, {.activation = activation, .f32_out = f32_out});
@@ -209,16 +210,18 @@ TEST("every epilogue of a GEMM, in place too") {
 TEST("an element of a GEMM has the same bits for any n, kernel, number of SMs, quota and shared memory") {
   for (const DType type : kTypes) {
     std::set<std::string> kernels;
-    for (const auto& [m, k] : {std::pair<std::int64_t, std::int64_t>{397, 144}, {1040, 576}}) {
+    for (const auto& [m, k] : {std::pair<std::int64_t, std::int64_t>{397, 144}, {144, 576}}) {
       const Problem problem(type, m, k, 300);
-      for (const Options& epilogue : {Options{.f32_out = true}, Options{.bias = true, .residual = true, .activation = Activation::gelu}}) {
+      for (const Options& epilogue :
+           {Options{.f32_out = true}, Options{.bias = true, .residual = true, .activation = Activation::gelu}}) {
         const Bytes whole = problem.run(300, epilogue);
         const auto check_bits = [&](std::int64_t n, Options options) {
           std::string kernel;
           const Bytes part = problem.run(n, options, &kernel);
           kernels.insert(kernel);
           splitwiser::check::record(std::equal(part.begin(), part.end(), whole.begin()), __FILE__, __LINE__,
-                                    kernel + " gives other bits, n " + std::to_string(n) + ", SMs " + std::to_string(options.sms));
+                                    kernel + " gives other bits, n " + std::to_string(n) + ", SMs " +
+                                        std::to_string(options.sms));
         };
         for (const std::int64_t n : kTokens) check_bits(n, epilogue);
         for (const std::int64_t n : {3, 31, 60, 129}) {
@@ -241,9 +244,9 @@ TEST("an element of a GEMM has the same bits for any n, kernel, number of SMs, q
 
 TEST("the wide GEMM with one part of K, against the narrow ones") {
   for (const DType type : {DType::f16, DType::bf16}) {
-    const Problem problem(type, 16384 + 8, 64, 130);
+    const Problem problem(type, 16384 + 8, 64, 66);
     std::string wide, narrow;
-    const Bytes whole = problem.run(130, {.sms = 1}, &wide), few = problem.run(5, {}, &narrow);
+    const Bytes whole = problem.run(66, {.sms = 1}, &wide), few = problem.run(5, {}, &narrow);
     CHECK(wide.starts_with("gemm_wide_") && !wide.starts_with("gemm_wide_parts"));
     CHECK(narrow.starts_with("gemm_narrow8_"));
     CHECK(std::equal(few.begin(), few.end(), whole.begin()));

@@ -155,10 +155,10 @@ void check_rows(const std::vector<Row>& rows, const Launching& launching = {}) {
     const std::string wrong = difference(rows[i], drawn, i, scratch);
     if (wrong.empty()) continue;
     const SamplingParams& p = rows[i].params;
-    CHECK_EQ("row " + std::to_string(i) + " of " + std::to_string(rows[i].logits.size()) + " logits, temperature " +
-                 std::to_string(p.temperature) + ", top-k " + std::to_string(p.top_k) + ", top-p " + std::to_string(p.top_p) +
-                 ", min-p " + std::to_string(p.min_p) + ": " + wrong,
-             "the host's answer");
+    const std::string found = "row " + std::to_string(i) + " of " + std::to_string(rows[i].logits.size()) + " logits, temperature " +
+                              std::to_string(p.temperature) + ", top-k " + std::to_string(p.top_k) + ", top-p " +
+                              std::to_string(p.top_p) + ", min-p " + std::to_string(p.min_p) + ": " + wrong;
+    CHECK_EQ(found, "");
     return;
   }
   CHECK(drawn.outputs.size() == rows.size());

@@ -154,9 +154,8 @@ void DecodeGraphs::prepare(const DecodeProgram& program, std::int64_t max_rows, 
     for (const std::int64_t rows : buckets) {
       BlankStep blank(rows, page_size);
       for (const std::int64_t length : lengths) {
-        if (const Graph* there = find(place, rows, length); there != nullptr && there->rows == rows && there->max_length == length) {
-          continue;
-        }
+        const Graph* there = find(place, rows, length);
+        if (there != nullptr && there->rows == rows && there->max_length == length) continue;
         const GraphArrays arrays = arrays_for(rows, length);
         static_cast<void>(lane_.rehearse([&] { nodes(blank.step(), arrays); }));
         if (lane_.rehearsed_partials() > kMostPartialBytes) continue;

@@ -113,7 +113,8 @@ void KernelLibrary::launch_bytes(const LaunchTarget& target, const LaunchPlan& p
   config.hStream = target.stream;
   void* arguments[] = {const_cast<void*>(params)};
   // A CUkernel may stand for a CUfunction: the stream's context is the one that it runs in.
-  const CUresult result = device_->driver().LaunchKernelEx(&config, reinterpret_cast<CUfunction>(kernel.handle), arguments, nullptr);
+  const auto function = reinterpret_cast<CUfunction>(kernel.handle);
+  const CUresult result = device_->driver().LaunchKernelEx(&config, function, arguments, nullptr);
   if (result != CUDA_SUCCESS) device_->check(result, plan.kernel);
 }
 

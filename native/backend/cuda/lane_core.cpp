@@ -12,7 +12,8 @@ constexpr std::size_t kScratchAddresses = std::size_t(4) << 30;  // addresses on
 
 }  // namespace
 
-Scratch::Scratch(std::shared_ptr<const Device> device, const char* what) : memory_(std::move(device), kScratchAddresses, what) {}
+Scratch::Scratch(std::shared_ptr<const Device> device, const char* what)
+    : memory_(std::move(device), kScratchAddresses, what) {}
 
 LaneCore::LaneCore(std::shared_ptr<Context> primary, const KernelLibrary& kernels)
     : primary_(std::move(primary)),

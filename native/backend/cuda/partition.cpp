@@ -109,7 +109,8 @@ class Maker {
       CUdevResource decode{};
       CUdevResource rest{};
       unsigned groups = 1;
-      need(driver_.DevSmResourceSplitByCount(&decode, &groups, &all, &rest, 0, unsigned(wanted)), "cuDevSmResourceSplitByCount");
+      need(driver_.DevSmResourceSplitByCount(&decode, &groups, &all, &rest, 0, unsigned(wanted)),
+           "cuDevSmResourceSplitByCount");
       if (groups != 1 || rest.sm.smCount == 0) throw Refusal{"cuDevSmResourceSplitByCount left no SMs for the other lane"};
       Split split{1 - decode_share, {}};
       split.places[int(Phase::decode)] = place_in(green_context(decode), Phase::decode);

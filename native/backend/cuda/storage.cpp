@@ -60,8 +60,9 @@ CudaMatrix::CudaMatrix(std::shared_ptr<WeightStore> store, std::span<const HostM
   }
   if (rows_ == 0) internal("pack: expected at least one matrix, got none");
   if (cols_ % kRowUnit != 0) {
-    throw Error(ErrorCode::unsupported_model, "the CUDA backend needs widths that are multiples of 8, the model has a weight of " +
-                                                  std::to_string(cols_) + " columns: use device \"cpu\"");
+    throw Error(ErrorCode::unsupported_model,
+                "the CUDA backend needs widths that are multiples of 8, the model has a weight of " + std::to_string(cols_) +
+                    " columns: use device \"cpu\"");
   }
   stride_ = round_up(cols_, kGemmKAlign);
   const std::int64_t padded_rows = round_up(rows_, kGemmMAlign);

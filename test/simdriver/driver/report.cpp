@@ -136,7 +136,7 @@ std::string Report::json(const State& state) const {
   to.begin('{');
   to.key("arch").value(std::uint64_t(from.arch)).key("sms").value(std::uint64_t(from.sms)).key("seed").value(from.seed);
   to.key("checked").boolean(simt::checked()).key("mps").boolean(from.mps);
-  to.key("lost").value(std::uint64_t(state.lost));
+  to.key("lost").value(std::uint64_t(state.lost)).key("lost_reason").string(state.lost_reason);
   to.key("findings").begin('[');
   for (const auto& [text, count] : findings_) {
     to.string(count == 1 ? text : text + " (" + std::to_string(count) + " times)");

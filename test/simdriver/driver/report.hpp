@@ -1,6 +1,6 @@
 // What a run did, counted exactly, and its JSON:
 //
-// { "arch", "sms", "seed", "checked", "mps", "lost": error number or 0,
+// { "arch", "sms", "seed", "checked", "mps", "lost": error number or 0, "lost_reason",
 //   "findings": [text], "finding_count", "leaks": [text] (at exit, or what is allocated at the time of the report),
 //   "calls": {entry point: count}, "host_syncs": {entry point: count, those that had to wait or could},
 //   "launches", "graph_launches", "graph_nodes" (run by them), "graph_instantiations",

@@ -107,6 +107,7 @@ void State::lose_device(CUresult error, const std::string& why) {
   lost = error;
   lost_reason = why;
   executor.drop_all();
+  machine().abort();  // what runs would hold up whoever waits for it
 }
 
 std::vector<std::shared_ptr<Context>>& State::stack() { return thread_contexts().stack; }

@@ -112,7 +112,8 @@ struct GridLaunch {
   std::uint64_t context = 0;         // a tag for findings
   SmSet sms;                         // where its blocks may live; none set: all of the device
   std::vector<Token> after;          // happens after these (and after its chain's last)
-  std::function<void(const GridResult&)> done;  // on a worker's thread, no lock held; may call the machine
+  // On a worker's thread (for an invalid launch on the caller's), no lock held; may call the machine, but not wait().
+  std::function<void(const GridResult&)> done;
 };
 
 // ---- memory -------------------------------------------------------------------------------------

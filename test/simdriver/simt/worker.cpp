@@ -268,6 +268,8 @@ void Worker::run() {
       machine.release(grid, block->sm);
       pool_.emplace_back(block);
     }
+    // What they left room for is for all workers.
+    if (!ended_.empty() && machine.workers.size() > 1) machine.work.notify_all();
     ended_.clear();
     for (std::size_t i = 0; i < machine.grids.size();) {
       const Grid& grid = *machine.grids[i];

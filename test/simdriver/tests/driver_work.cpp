@@ -274,8 +274,13 @@ CASE(the_nth_call_fails, {{{"SIMDRIVER_FAIL", "alloc:2,launch:3,stream:2,cuEvent
   EXPECT(CU(cuEventCreate)(&event, 0), CUDA_ERROR_OUT_OF_MEMORY);
 }
 
-CASE(a_lost_device_answers_nothing_else, {{{"SIMDRIVER_FAIL", "lost:2"}}}) {
+CASE(a_lost_device_answers_nothing_else, {{{"SIMDRIVER_FAIL", "lost:3"}}}) {
   Device device;
+  const CUdeviceptr flags = new_memory(256);
+  OK(CU(cuMemsetD8)(flags, 0, 256));
+  const CUstream other = new_stream();
+  Meet held{words(flags), words(flags) + 32};  // waits for what never comes
+  OK(launch(device.meet, other, &held, 1, 32));
   const CUdeviceptr at = new_memory(kCount * 4);
   const CUstream stream = new_stream();
   OK(CU(cuMemsetD32)(at, 0, kCount));
@@ -284,6 +289,7 @@ CASE(a_lost_device_answers_nothing_else, {{{"SIMDRIVER_FAIL", "lost:2"}}}) {
   EXPECT(launch(device.scale, stream, &params), CUDA_ERROR_ILLEGAL_ADDRESS);
   EXPECT(launch(device.scale, stream, &params), CUDA_ERROR_ILLEGAL_ADDRESS);
   EXPECT(CU(cuStreamSynchronize)(stream), CUDA_ERROR_ILLEGAL_ADDRESS);
+  EXPECT(CU(cuStreamSynchronize)(other), CUDA_ERROR_ILLEGAL_ADDRESS);
   CUdeviceptr more = 0;
   EXPECT(CU(cuMemAlloc)(&more, 4096), CUDA_ERROR_ILLEGAL_ADDRESS);
   int count = 0;

@@ -25,6 +25,8 @@ void see(const void* address, std::size_t bytes, bool store, bool aligned, const
 }  // namespace
 }  // namespace simt
 
+// Hidden: the kernels of this image find them, and a program that has the sanitizer itself is left alone.
+#pragma GCC visibility push(hidden)
 extern "C" {
 
 void __tsan_init() { simt::instrumented = true; }
@@ -61,3 +63,4 @@ void __tsan_read_range(void* at, std::size_t bytes) { simt::see(at, bytes, false
 void __tsan_write_range(void* at, std::size_t bytes) { simt::see(at, bytes, true, false, __builtin_return_address(0)); }
 
 }  // extern "C"
+#pragma GCC visibility pop
