@@ -34,7 +34,7 @@ function(add_kernel_objects name checked)
   target_compile_options(${name} PRIVATE "SHELL:-x c++" -g -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
   if(checked)
     target_compile_options(${name} PRIVATE
-      -O1 -fsanitize=thread "SHELL:--param tsan-instrument-func-entry-exit=0" -fno-tree-sra -fno-ipa-sra -fno-thread-jumps)
+      -O1 -fsanitize=thread "SHELL:--param tsan-instrument-func-entry-exit=0" -fno-tree-sra -fno-ipa-sra -fno-thread-jumps -Wno-deprecated-copy)
   else()
     target_compile_options(${name} PRIVATE -O2)
   endif()

@@ -25,7 +25,10 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
       ? missingTokenizer(folder.folder)
       : await loadTokenizer(folder.tokenizer, join(folder.folder, "tokenizer.json"));
   const load: NativeLoad = {
-    cuda: device.kind === "cuda" ? device.native.ordinal : null,
+    cuda:
+      device.kind === "cuda"
+        ? { ordinal: device.native.ordinal, layerGroupMs: Math.min(1, settings.maxTokenGapMs / 4) }
+        : null,
     model: folder.model,
     files: folder.files.map((file) => file.path),
     tensors: folder.tensors,

@@ -67,8 +67,11 @@ export interface NativeEngineOptions {
 }
 
 export interface NativeLoad {
-  /** Ordinal of a CUDA device; null: the CPU. */
-  cuda: number | null;
+  /**
+   * null: the CPU. A prompt is issued in layer groups of at most `layerGroupMs` milliseconds, as predicted, two of them at a time: what is
+   * enqueued cannot be called back.
+   */
+  cuda: { ordinal: number; layerGroupMs: number } | null;
   model: NativeModel;
   files: string[];
   tensors: NativeTensor[];

@@ -54,7 +54,7 @@ function runChild(plan: CountPlan, environment: Record<string, string>): Promise
 
 /** Keys and values that the attention of all simulated layers copies in this step. */
 function expectedBytes(step: StepShape, layers: number): number {
-  return layers * needsOf({ role: "attention", kernel: "attention", grid: 1, rows: step.rows }, step).asyncBytes;
+  return layers * needsOf({ role: "attention", kernel: "attention", grid: 1, threads: 128, inGraph: true, rows: step.rows }, step).asyncBytes;
 }
 
 /** The prefill, then the decode steps as they were asked for. */

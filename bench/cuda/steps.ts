@@ -18,7 +18,6 @@ export interface TraceGrid {
 
 /** One layer's launches stand for `times` layers. */
 export interface StepLaunch extends Launched {
-  grid: number;
   times: number;
   trace: TraceGrid;
 }
@@ -100,7 +99,8 @@ export function nameLaunches(grids: readonly TraceGrid[], step: StepShape): Step
     const rows = step.phase === "prefill" && gathered ? 1 : step.rows;
     const times = layer < 0 || layer === layers - 1 || layer >= layers ? 1 : layer === 0 ? shape.layers - 1 : 0;
     if (layer === 0) kernelsPerLayer += 1;
-    if (times > 0) launches.push({ role, kernel: grid.kernel, grid: grid.blocks, rows, times, trace: grid });
+    const { kernel, blocks, threads, graph } = grid;
+    if (times > 0) launches.push({ role, kernel, grid: blocks, threads, inGraph: graph, rows, times, trace: grid });
     if (isGemm) seen += 1;
     if (isGemm && seen % gemmRoles.length === 0 && layer >= 0) layer += 1;
   }

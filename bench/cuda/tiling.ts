@@ -1,5 +1,5 @@
-// What each launch of an OPT step must do, from shapes and the documented tiling (kernels/gemm.hpp, attention.hpp, NOTES-*.md): what the
-// counts of the simulated driver are held against. Types are f16, sums f32.
+// What each launch of an OPT step must do, from shapes and the documented tiling (kernels/NOTES*.md, attention_shape.hpp): what the counts
+// of the simulated driver are held against. Types are f16, sums f32. test/cuda/traffic_test.cpp has the same formulas for more shapes.
 import { shape } from "../opt125m.js";
 
 /** One step of the model: its rows, and the tokens in the cache of each sequence, those of this step included. */
@@ -16,6 +16,8 @@ export interface Launched {
   role: Role;
   kernel: string;
   grid: number;
+  threads: number;
+  inGraph: boolean;
   /** Rows that this launch works on: 1 for what follows the last layer's gather of a prefill. */
   rows: number;
 }
@@ -26,7 +28,7 @@ export interface Needed {
   unitsPerBlock: number;
   /** Every different byte read or written, once. */
   compulsoryBytes: number;
-  /** Bytes that the tiling asks for, repeats included. */
+  /** Bytes that the tiling asks for, repeats included, and those that threads ask of the step's arrays (page ids, lengths, slots). */
   requestedBytes: number;
   /** Of these, by cp.async. */
   asyncBytes: number;
@@ -43,11 +45,16 @@ const headDim = hidden / heads;
 const splitKeys = 512;
 const leafKeys = 64;
 const prefillTileRows = 64;
-const decodeWarps = 4;
+const prefillThreads = 128;
+/** Units of a block at once, each a warp's. */
+const decodeUnits = 4;
 /** m, l and two floats beside the output of a split (kPartialExtra). */
 const partialFloats = headDim + 4;
 
 const up = (a: number, b: number): number => Math.ceil(a / b);
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+/** In a graph every thread asks how many rows are real. */
+const realRowsBytes = ({ grid, threads, inGraph }: Launched): number => (inGraph ? 4 * grid * threads : 0);
 
 /** kernels/gemm_plan.cpp: parts of K double until 128 blocks of 128 / parts rows are there. */
 export function gemmParts(m: number, k: number): number {
@@ -72,101 +79,136 @@ const matrices: Record<"qkv" | "out" | "up" | "down" | "head", Matrix> = {
   head: { m: vocab, k: hidden, bias: false, residual: false, outBytes: single },
 };
 
-/** Rows of the weight and tokens of a tile, by the kernel's name. */
-function gemmTile(kernel: string, { m, k }: Matrix): { blockM: number; blockN: number } {
-  if (kernel.startsWith("gemm_narrow64")) return { blockM: 32, blockN: 64 };
+/** Rows of the weight, tokens and threads of a tile, by the kernel's name. */
+function gemmTile(kernel: string, { m, k }: Matrix): { blockM: number; blockN: number; threads: number } {
+  if (kernel.startsWith("gemm_narrow64")) return { blockM: 32, blockN: 64, threads: 128 };
   const narrow = /^gemm_narrow(\d+)_/.exec(kernel)?.[1];
-  if (narrow !== undefined) return { blockM: 128 / gemmParts(m, k), blockN: Number(narrow) };
-  if (kernel.startsWith("gemm_middle")) return { blockM: 64, blockN: 64 };
-  if (kernel.startsWith("gemm_wide")) return { blockM: 128, blockN: 128 };
+  if (narrow !== undefined) return { blockM: 128 / gemmParts(m, k), blockN: Number(narrow), threads: 256 };
+  if (kernel.startsWith("gemm_middle")) return { blockM: 64, blockN: 64, threads: 128 };
+  if (kernel.startsWith("gemm_wide")) return { blockM: 128, blockN: 128, threads: 256 };
   throw new Error(`the bench does not know the tile of ${kernel}: add it to bench/cuda/tiling.ts`);
 }
 
-function gemmNeeds(kernel: string, matrix: Matrix, rows: number): Needed {
+function gemmNeeds(launched: Launched, matrix: Matrix): Needed {
+  const { kernel, rows } = launched;
   const { m, k, bias, residual, outBytes } = matrix;
-  const { blockM, blockN } = gemmTile(kernel, matrix);
+  const { blockM, blockN, threads } = gemmTile(kernel, matrix);
   const tilesM = up(m, blockM);
-  const tilesN = up(rows, blockN);
+  const tokens = Array.from({ length: up(rows, blockN) }, (_, tile) => Math.min(blockN, rows - tile * blockN));
   const weights = half * m * k;
   // The last tile's rows beyond m are read too: the packing has zeros there.
-  const asyncBytes = half * k * (tilesM * blockM * tilesN + tilesM * rows);
-  const epilogue = rows * m * ((bias ? single : 0) + (residual ? half : 0));
+  const asyncBytes = half * k * (tilesM * blockM * tokens.length + tilesM * rows);
+  // A thread keeps the biases of its 8 rows for a tile's tokens.
+  const biases = bias ? tilesM * sum(tokens.map((count) => 32 * Math.min(threads, (count * blockM) / 8))) : 0;
+  const residuals = residual ? half * rows * m : 0;
   const stored = rows * m * outBytes;
   return {
-    units: tilesM * tilesN,
+    units: tilesM * tokens.length,
     unitsPerBlock: 1,
-    compulsoryBytes: weights + half * rows * k + (bias ? single * m : 0) + (residual ? half * rows * m : 0) + stored,
-    requestedBytes: asyncBytes + epilogue + stored,
+    compulsoryBytes: weights + half * rows * k + (bias ? single * m : 0) + residuals + stored,
+    requestedBytes: asyncBytes + biases + residuals + stored + realRowsBytes(launched),
     asyncBytes,
     streamedBytes: weights,
-    mma: tilesM * tilesN * (blockM / 16) * (blockN / 8) * 4 * up(k, 64),
+    mma: tilesM * tokens.length * (blockM / 16) * (blockN / 8) * 4 * up(k, 64),
   };
 }
 
-function attentionNeeds({ phase, rows, context }: StepShape): Needed {
-  const row = half * headDim;
-  // mma of 16 query rows and a leaf of 64 keys: scores and output.
-  const leafMma = 2 * (leafKeys / 8) * (headDim / 16);
+/** mma of 16 query rows and a leaf of 64 keys: scores and output. */
+const leafMma = 2 * (leafKeys / 8) * (headDim / 16);
+const headRow = half * headDim;
+
+function prefillNeeds({ rows, context }: StepShape): Needed {
   const ends = Array.from({ length: up(rows, prefillTileRows) }, (_, tile) => context - rows + Math.min(rows, (tile + 1) * prefillTileRows));
-  const queries = heads * rows * row;
-  if (phase === "prefill") {
-    const asyncBytes = heads * 2 * row * ends.reduce((sum, end) => sum + end, 0);
-    return {
-      units: heads * ends.length,
-      unitsPerBlock: 1,
-      compulsoryBytes: 2 * queries + heads * 2 * row * context,
-      requestedBytes: asyncBytes + 2 * queries,
-      asyncBytes,
-      streamedBytes: heads * 2 * row * context,
-      mma: heads * ends.reduce((sum, end) => sum + (prefillTileRows / 16) * leafMma * up(end, leafKeys), 0),
-    };
-  }
-  const splits = up(context, splitKeys);
-  const streamedBytes = rows * heads * 2 * row * context;
-  // Each split is written and read again by the one that folds.
-  const partials = splits === 1 ? 0 : rows * heads * splits * partialFloats * single;
+  const queries = heads * rows * headRow;
+  const asyncBytes = heads * 2 * headRow * sum(ends);
+  // Each thread asks for the unit (tile, rows, length) before and after the walk, for the pages' place, and for a page for each leaf.
+  const arrays = heads * prefillThreads * sum(ends.map((end) => 2 * 20 + 4 + 4 * up(end, leafKeys)));
   return {
-    units: rows * heads * splits,
-    unitsPerBlock: decodeWarps,
-    compulsoryBytes: streamedBytes + 2 * queries + partials,
-    requestedBytes: streamedBytes + queries * (splits + 1) + 2 * partials,
+    units: heads * ends.length,
+    unitsPerBlock: 1,
+    compulsoryBytes: 2 * queries + heads * 2 * headRow * context,
+    requestedBytes: asyncBytes + 2 * queries + arrays,
+    asyncBytes,
+    streamedBytes: heads * 2 * headRow * context,
+    mma: heads * sum(ends.map((end) => (prefillTileRows / 16) * leafMma * up(end, leafKeys))),
+  };
+}
+
+function decodeNeeds({ rows, context }: StepShape, { grid }: Pick<Launched, "grid">): Needed {
+  const splits = up(context, splitKeys);
+  const units = rows * heads * splits;
+  const streamedBytes = rows * heads * 2 * headRow * context;
+  const queries = rows * heads * headRow;
+  // Each split is written, and read again by the one that folds: four columns, m and l for each, of four splits at a time.
+  const written = splits === 1 ? 0 : units * partialFloats * single;
+  const folded = splits === 1 ? 0 : rows * heads * up(splits, 4) * 4 * (headDim / 4) * 32;
+  // A warp that looks for a unit asks for the number of segments, and for the length and rows of 32 of them at most; the last time in vain.
+  const search = 32 * 4 + 12 * Math.min(rows, 32);
+  const arrays = units * (search + 32 * 8) + rows * heads * up(context, leafKeys) * 32 * 4 + grid * decodeUnits * search;
+  return {
+    units,
+    unitsPerBlock: decodeUnits,
+    compulsoryBytes: streamedBytes + 2 * queries + 2 * written,
+    requestedBytes: streamedBytes + queries * (splits + 1) + written + folded + arrays,
     asyncBytes: streamedBytes,
     streamedBytes,
     mma: rows * heads * up(context, leafKeys) * leafMma,
   };
 }
 
-/** A kernel that passes over rows: `read` and `written` bytes for each, `shared` bytes read by all of them. */
-function rowNeeds(launched: Launched, read: number, written: number, shared = 0): Needed {
-  const each = launched.rows * (read + written);
-  const requestedBytes = each + launched.rows * shared;
-  return { units: launched.grid, unitsPerBlock: 1, compulsoryBytes: each + shared, requestedBytes, asyncBytes: 0, streamedBytes: 0, mma: 0 };
+interface RowWork {
+  /** Of each row. */
+  read: number;
+  written: number;
+  /** Read for each row, but the same for all. */
+  shared?: number;
+  /** Asked of the step's arrays. */
+  arrays: number;
+}
+
+/** A kernel that passes over rows. */
+function rowNeeds({ rows, grid }: Launched, { read, written, shared = 0, arrays }: RowWork): Needed {
+  const each = rows * (read + written);
+  return {
+    units: grid,
+    unitsPerBlock: 1,
+    compulsoryBytes: each + shared,
+    requestedBytes: each + rows * shared + arrays,
+    asyncBytes: 0,
+    streamedBytes: 0,
+    mma: 0,
+  };
 }
 
 export function needsOf(launched: Launched, step: StepShape): Needed {
-  const { role, kernel, rows } = launched;
+  const { role, rows, grid, threads } = launched;
   const line = half * hidden;
+  // A thread has 8 elements of a row.
+  const items = (rows * hidden) / 8;
   switch (role) {
     case "qkv":
     case "out":
     case "up":
     case "down":
     case "head":
-      return gemmNeeds(kernel, matrices[role], rows);
+      return gemmNeeds(launched, matrices[role]);
     case "attention":
-      return attentionNeeds(step);
+      return step.phase === "prefill" ? prefillNeeds(step) : decodeNeeds(step, launched);
     case "norm":
-      return rowNeeds(launched, line, line, 2 * single * hidden);
+      return rowNeeds(launched, { read: line, written: line, shared: 2 * single * hidden, arrays: realRowsBytes(launched) });
     case "embed":
-      return rowNeeds(launched, 2 * line, line);
+      // Token and position; every thread asks for the number of rows, in a graph or not.
+      return rowNeeds(launched, { read: 2 * line, written: line, arrays: 8 * items + 4 * grid * threads });
     case "kv write":
-      return rowNeeds(launched, 2 * line, 2 * line);
+      // Of four heads at a time: segment, position, where its pages begin, the page.
+      return rowNeeds(launched, { read: 2 * line, written: 2 * line, arrays: (16 * 2 * items) / 4 + 4 * grid * threads });
     case "gather":
-      return rowNeeds(launched, line, line);
+      return rowNeeds(launched, { read: line, written: line, arrays: 4 * items });
     case "sample":
-      return rowNeeds(launched, single * vocab, single);
+      // Every thread asks for the row's slot.
+      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 48 + realRowsBytes(launched) });
     case "other":
-      return rowNeeds(launched, single, single);
+      return rowNeeds(launched, { read: single, written: single, arrays: 4 * grid * threads });
     default:
       throw new Error(`unknown role ${String(role satisfies never)}`);
   }

@@ -80,6 +80,6 @@ export function printTraffic(rows: readonly TrafficRow[]): void {
     `${conflicts.copies}, ${conflicts.matrices}, ${conflicts.plain}`,
   ]);
   printLine(tableText(columns, cells, colorsOf(process.stdout)));
-  printLine("Exact counts of the simulated device, H100's SMs. A kernel that works on a few rows reads step arrays, too, which no column names.");
+  printLine("Exact counts of the simulated device with H100's SMs. Kernels of few rows also read step arrays, which are not among the compulsory sectors.");
   printLine(`Bounds are tests: npm run test:cuda -- "traffic". ${numberText(rows.length)} kinds of launches.`);
 }

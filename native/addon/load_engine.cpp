@@ -20,8 +20,7 @@ DecoderWeights read_weights(LoadSpec& spec, Backend& backend, const LoadProgress
 
 std::unique_ptr<Engine> load_engine(LoadSpec spec, EventSink& sink, const LoadProgress& progress) {
   EngineParts parts;
-  parts.backend = spec.cuda ? make_cuda_backend({.ordinal = *spec.cuda, .storage = spec.storage})
-                            : make_cpu_backend({.threads = spec.threads});
+  parts.backend = spec.cuda ? make_cuda_backend(*spec.cuda) : make_cpu_backend({.threads = spec.threads});
   parts.decoder = std::make_unique<Decoder>(spec.model, read_weights(spec, *parts.backend, progress));
   parts.vocabulary = std::move(spec.vocabulary);
   parts.kv = spec.kv;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cuda/cuda_backend.hpp"
 #include "engine/engine.hpp"
 #include "model/spec.hpp"
 #include "model/tensors.hpp"
@@ -14,7 +15,7 @@
 namespace splitwiser::addon {
 
 struct LoadSpec {
-  std::optional<int> cuda;                       // ordinal of a CUDA device; nothing: the CPU
+  std::optional<CudaOptions> cuda;               // nothing: the CPU. Its storage is the one below
   ModelSpec model;
   std::vector<std::string> files;
   std::vector<TensorEntry> tensors;

@@ -116,11 +116,15 @@ std::shared_ptr<const Vocabulary> read_vocabulary(const Fields& fields) {
 LoadSpec read_load(const Napi::Value& value) {
   const Fields fields(value, "load");
   LoadSpec spec;
-  if (!fields.get("cuda").IsNull()) spec.cuda = int(fields.integer("cuda", 0, kMaxDevices));
   spec.model = read_model(fields.object("model"));
   spec.files = read_files(fields);
   spec.tensors = read_tensors(fields, spec.files.size());
   spec.storage = fields.word<DType>("storage", kDTypes);
+  if (!fields.get("cuda").IsNull()) {
+    const Fields cuda = fields.object("cuda");
+    spec.cuda = CudaOptions{.ordinal = int(cuda.integer("ordinal", 0, kMaxDevices)), .storage = spec.storage,
+                            .layer_group_ms = cuda.number("layerGroupMs", 0, 1000)};
+  }
   spec.kv = read_kv(fields, spec.model);
   spec.max_model_len = fields.integer("maxModelLen", 1, kMaxInt32);
   spec.threads = int(fields.integer("threads", 1, kMaxThreads));

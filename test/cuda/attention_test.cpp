@@ -317,7 +317,8 @@ TEST("attention of every kind of group") {
     sequences.check_parts(whole, {1, 7});
   }
   const Sequences falcon({.lengths = {530}, .heads = 71, .kv_heads = 1, .head_dim = 64, .page_size = 64});
-  falcon.check_bits(falcon.run({{526, 530}}), {{529, 530}}, "by decode");
+  const auto chunk = falcon.run({{526, 530}})[0], last = falcon.run({{529, 530}})[0];
+  CHECK(std::equal(last.begin(), last.end(), chunk.end() - std::ptrdiff_t(last.size())));
 }
 
 TEST("attention with windows, slopes and caps") {

@@ -20,11 +20,12 @@ using namespace cuda_test;
 constexpr std::int64_t kRows = 24, kCols = 768;
 constexpr int kPage = 16;
 
-Traffic row_traffic(const char* kernel, double compulsory, double requested) {
+Traffic row_traffic(const char* kernel, double compulsory, double requested, double arrays = 0) {
   Traffic need;
   need.kernel = kernel;
   need.compulsory = compulsory;
   need.requested = requested;
+  need.arrays = arrays;
   return need;
 }
 
@@ -81,7 +82,9 @@ TEST("traffic: an embedding reads one row of each table for a token") {
     params.token_stride = params.position_stride = params.cols = kCols;
     params.position_offset = 2, params.dtype = type;
     const LaunchPlan plan = plan_embed(params, shape());
-    check_traffic("embedding", row_traffic(plan.kernel, 3 * line, 3 * line), [&] { launch(plan, params); });
+    // A thread has 8 elements: it asks for their token and position; every thread for the number of rows.
+    const double arrays = double(kRows * kCols / 8) * 8 + double(plan.grid * plan.block) * 4;
+    check_traffic("embedding", row_traffic(plan.kernel, 3 * line, 3 * line, arrays), [&] { launch(plan, params); });
   }
 }
 
@@ -106,10 +109,15 @@ void kv_write(DType type, RotaryForm rotary) {
   params.inverse_frequencies = rotary == RotaryForm::none ? nullptr : frequencies.data();
   const LaunchPlan plan = plan_kv_write(params, shape());
   const double size = double(bytes_of(type)), cached = double(kRows * 2 * kKvHeads * kDim) * size;
+  // A thread has 8 elements of four heads: it asks for the row's segment, position and page, and where its pages begin; each
+  // turn for two angles' eight frequencies. Every thread asks for the number of rows.
+  const bool turns = rotary != RotaryForm::none;
+  const double items = double(kRows) * double(((turns ? kHeads : 0) + 2 * kKvHeads) / 4) * (turns ? kDim / 16 : kDim / 8);
+  const double arrays = items * (turns ? 16 + 32 : 16) + double(plan.grid * plan.block) * 4;
   const double turned = rotary == RotaryForm::none ? 0 : double(kRows * kHeads * kDim) * size;
   // Queries turn where they lie: read and written, the same sectors counted once as loads and once as stores.
   check_traffic(rotary == RotaryForm::none ? "write to the cache" : "write to the cache with rotary",
-                row_traffic(plan.kernel, 2 * cached + 2 * turned, 2 * cached + 2 * turned), [&] { launch(plan, params); });
+                row_traffic(plan.kernel, 2 * cached + 2 * turned, 2 * cached + 2 * turned, arrays), [&] { launch(plan, params); });
 }
 
 TEST("traffic: keys and values go to the cache once") {
@@ -126,7 +134,7 @@ TEST("traffic: gathering rows and copying pages move each byte once") {
   gather.x = x.data(), gather.out = out.data(), gather.rows = step.ascending.data();
   gather.count = kRows, gather.cols = kCols, gather.dtype = DType::f16;
   const LaunchPlan gather_plan = plan_gather(gather, shape());
-  check_traffic("gather", row_traffic(gather_plan.kernel, 2 * line, 2 * line), [&] { launch(gather_plan, gather); });
+  check_traffic("gather", row_traffic(gather_plan.kernel, 2 * line, 2 * line, line / 4), [&] { launch(gather_plan, gather); });
 
   constexpr std::int64_t kLayers = 2, kHeads = 8, kRowBytes = 128, kPages = 4;
   const auto pool = filled<std::byte>(std::size_t(kLayers * kPages * kHeads * kPage * kRowBytes), 0);
@@ -139,7 +147,7 @@ TEST("traffic: gathering rows and copying pages move each byte once") {
   copy.count = 2, copy.layers = kLayers, copy.heads = kHeads;
   const LaunchPlan copy_plan = plan_page_copy(copy, shape());
   const double moved = 2.0 * double(kLayers * kHeads * (kPage + 5) * kRowBytes);
-  check_traffic("page copy", row_traffic(copy_plan.kernel, moved, moved), [&] { launch(copy_plan, copy); });
+  check_traffic("page copy", row_traffic(copy_plan.kernel, moved, moved, double(2 * kLayers * kHeads * copy_plan.block) * 12), [&] { launch(copy_plan, copy); });
 }
 
 TEST("traffic: a greedy draw reads the row's logits once") {
@@ -158,7 +166,7 @@ TEST("traffic: a greedy draw reads the row's logits once") {
   params.vocab = kVocab, params.count = kCount;
   const LaunchPlan plan = plan_sample(params, shape());
   const double read = double(kCount * kVocab) * 4;
-  check_traffic("greedy draw", row_traffic(plan.kernel, read, read), [&] { launch(plan, params); });
+  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 48), [&] { launch(plan, params); });
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 // Traffic of the kernels that do the work: matrices and attention. Bounds: traffic.cpp. Row kernels: traffic_rows_test.cpp.
 #include "traffic.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <numeric>
 #include <set>
 #include <string>
@@ -24,20 +26,20 @@ bool begins(const std::string& text, const char* with) { return text.rfind(with,
 // ---- matrices ---------------------------------------------------------------------------------------
 
 struct GemmTile {
-  std::int64_t m, n;
+  std::int64_t m, n, threads;
 };
 
-// As gemm_plan.cpp and gemm_shapes.cuh document them.
+// As NOTES.md has them.
 GemmTile tile_of(const std::string& kernel, const GemmParams& params) {
-  if (begins(kernel, "gemm_narrow64")) return {32, 64};
-  if (begins(kernel, "gemm_narrow")) return {128 / params.parts, std::atoi(kernel.c_str() + std::string("gemm_narrow").size())};
-  if (begins(kernel, "gemm_middle") || kernel == "gemm_wide_f32") return {64, 64};
-  return {128, 128};
+  if (begins(kernel, "gemm_narrow64")) return {32, 64, 128};
+  if (begins(kernel, "gemm_narrow")) return {128 / params.parts, std::atoi(kernel.c_str() + std::string("gemm_narrow").size()), 256};
+  if (begins(kernel, "gemm_middle") || kernel == "gemm_wide_f32") return {64, 64, 128};
+  return {128, 128, 256};
 }
 
 Traffic gemm_traffic(const std::string& kernel, const GemmParams& params) {
   const auto bytes = std::int64_t(bytes_of(params.dtype)), out_bytes = std::int64_t(bytes_of(params.out_dtype));
-  const auto [tile_m, tile_n] = tile_of(kernel, params);
+  const auto [tile_m, tile_n, threads] = tile_of(kernel, params);
   const std::int64_t m_tiles = up(params.m, tile_m), n_tiles = up(params.n, tile_n);
   const std::int64_t weights = params.m * params.k * bytes;
   const std::int64_t stored = params.n * params.m * out_bytes;
@@ -47,7 +49,12 @@ Traffic gemm_traffic(const std::string& kernel, const GemmParams& params) {
   need.kernel = kernel;
   need.compulsory = double(weights + params.n * params.k * bytes + bias + residual + stored);
   need.copied = std::uint64_t(m_tiles * tile_m * n_tiles * params.k * bytes + m_tiles * params.n * params.k * bytes);
-  need.requested = double(need.copied) + double(bias * params.n + residual + stored);
+  // A thread keeps the biases of its 8 rows for a tile's tokens.
+  std::int64_t biases = 0;
+  for (std::int64_t first = 0; first < params.n; first += tile_n) {
+    biases += m_tiles * std::min(threads, std::min(tile_n, params.n - first) * tile_m / 8) * 32;
+  }
+  need.requested = double(need.copied) + double((bias == 0 ? 0 : biases) + residual + stored);
   const bool tensor = params.dtype != DType::f32;
   need.mma = tensor ? std::uint64_t(m_tiles * (tile_m / 16) * n_tiles * (tile_n / 8) * up(params.k, 16)) : 0;
   if (n_tiles == 1) need.streamed = std::uint64_t(weights);
@@ -122,8 +129,9 @@ struct AttentionCase {
 };
 
 struct AttentionTiling {
-  std::int64_t prefill_rows;
-  std::int64_t decode_mma, prefill_mma;  // of 16 rows and a leaf of 64 keys
+  std::int64_t prefill_rows, prefill_threads;
+  std::int64_t decode_units, decode_threads;  // of a block at once, of a unit
+  std::int64_t mma;                           // of 16 rows and a leaf of 64 keys
 };
 
 template <int Bytes, int Dim>
@@ -132,7 +140,7 @@ AttentionTiling tiling() {
   // Scores and outputs take as many each; warps that share rows (kDimParts) have the outputs' columns divided between them,
   // and each its own scores.
   constexpr std::int64_t kHalf = Bytes == 2 ? (kLeafKeys / 8) * (Dim / 16) : 0;
-  return {Shape::kPrefillRows, 2 * kHalf, (Shape::kDimParts + 1) * kHalf};
+  return {Shape::kPrefillRows, Shape::kPrefillThreads, Shape::kDecodeUnits, Shape::kDecodeUnitThreads, (Shape::kDimParts + 1) * kHalf};
 }
 
 AttentionTiling tiling_of(DType type, int head_dim) {
@@ -195,20 +203,28 @@ struct AttentionRig {
 
   void decode() {
     const AttentionTiling tiling = tiling_of(given.type, given.head_dim);
+    const std::int64_t m_tiles = up(given.heads / given.kv_heads, kFragmentRows), units_of_split = given.kv_heads * m_tiles;
+    const auto segments = double(given.rows.size());
+    // A warp that looks for a unit asks for the number of segments and for the length and rows of 32 of them at most.
+    const double search = double(tiling.decode_threads / 32) * (32 * 4 + 12 * segments);
     Traffic need;
-    double queries = 0;
+    double queries = 0, folded = 0;
     for (const std::int32_t length : given.lengths) {
       const std::int64_t splits = up(length, kSplitKeys);
       params.max_kv_length = std::max<std::int64_t>(params.max_kv_length, length);
       need.streamed += std::uint64_t(2 * given.kv_heads * length * row_bytes());
-      const std::int64_t m_tiles = up(given.heads / given.kv_heads, kFragmentRows);
-      need.mma += std::uint64_t(given.kv_heads * m_tiles * up(length, kLeafKeys) * tiling.decode_mma);
+      need.mma += std::uint64_t(units_of_split * up(length, kLeafKeys) * tiling.mma);
       queries += double(given.heads * splits * row_bytes());
+      // Then each thread for the row, its pages' place and a page for each leaf.
+      need.arrays += double(units_of_split * splits) * (search + double(tiling.decode_threads) * 8);
+      need.arrays += double(units_of_split * up(length, kLeafKeys) * tiling.decode_threads * 4);
       if (splits == 1) continue;
-      // A split's result is head_dim + 4 floats; the fold takes 32 bytes for each four columns, of four splits at a time.
-      need.partials += double(given.heads) * double(splits * (given.head_dim + kPartialExtra) * 4);
-      need.partials += double(given.heads) * double(up(splits, 4) * 4 * (given.head_dim / 4) * 32);
-      need.compulsory += double(given.heads) * double(splits * (given.head_dim + kPartialExtra) * 4) * 2;
+      const double written = double(given.heads * splits * (given.head_dim + kPartialExtra) * 4);
+      // The fold asks for four columns, m and l at a time, of four splits together; 16 lanes ask for the same m and l: a sector.
+      const double loads = double(given.heads * up(splits, 4) * 4);
+      folded += written + loads * double(given.head_dim / 4 * 32);
+      need.partials += written + loads * double(given.head_dim * 4 + 32);
+      need.compulsory += 2 * written;
     }
     partials = DeviceArray<std::byte>(std::size_t(decode_partial_floats(params)) * 4);
     arrivals = filled<std::uint32_t>(std::size_t(decode_arrivals(params)), 0);
@@ -217,9 +233,10 @@ struct AttentionRig {
     REQUIRE(plan.kernel != nullptr);
     need.kernel = plan.kernel;
     need.copied = need.streamed;
-    const double rows = double(given.rows.size()) * double(given.heads * row_bytes());
+    need.arrays += double(plan.grid * tiling.decode_units) * search;  // each ends with a search that finds nothing
+    const double rows = segments * double(given.heads * row_bytes());
     need.compulsory += double(need.streamed) + 2 * rows;
-    need.requested = double(need.copied) + queries + rows + need.partials;
+    need.requested = double(need.copied) + queries + rows + folded;
     check_traffic(name("decode"), need, [&] { launch(plan, params); });
   }
 
@@ -238,7 +255,9 @@ struct AttentionRig {
           const std::int64_t last = std::min((packed + tiling.prefill_rows - 1) / group, tokens - 1);
           const std::int64_t end = given.lengths[s] - given.rows[s] + first + last + 1;
           need.copied += std::uint64_t(2 * given.kv_heads * end * row_bytes());
-          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.prefill_mma);
+          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.mma);
+          // Each thread asks for the unit (tile, rows, length) before and after the walk, and for a page for each leaf.
+          need.arrays += double(given.kv_heads * tiling.prefill_threads) * double(2 * 20 + 4 + 4 * up(end, kLeafKeys));
         }
       }
     }
@@ -259,16 +278,17 @@ constexpr int kHeadDims[] = {64, 80, 96, 128, 256};
 TEST("traffic: decode attention reads each key and value once, and partials are at most 4 %") {
   for (const int dim : kHeadDims) {
     AttentionRig({DType::f16, 4, 4, dim, {1, 1}, {700, 300}}).decode();
-    AttentionRig({DType::f16, 16, 2, dim, {1, 1, 1}, {1100, 512, 40}}).decode();
+    AttentionRig({DType::f16, 16, 2, dim, {1, 1}, {2048, 400}}).decode();
   }
-  AttentionRig({DType::bf16, 8, 1, 64, {1}, {600}}).decode();
+  // Partials at four splits; with fewer the fold asks for the last one again.
+  AttentionRig({DType::bf16, 8, 1, 64, {1}, {2048}}).decode();
   AttentionRig({DType::f32, 4, 4, 64, {1}, {600}}).decode();
 }
 
 TEST("traffic: prefill attention reads keys and values once for each tile of rows, up to the tile's last key") {
   for (const int dim : kHeadDims) {
-    AttentionRig({DType::f16, 2, 2, dim, {150, 64}, {150, 200}}).prefill();
-    AttentionRig({DType::f16, 8, 2, dim, {70}, {130}}).prefill();
+    AttentionRig({DType::f16, 2, 2, dim, {150, 64}, {150, 300}}).prefill();
+    AttentionRig({DType::f16, 8, 2, dim, {70}, {330}}).prefill();
   }
   AttentionRig({DType::bf16, 2, 2, 64, {100}, {100}}).prefill();
   AttentionRig({DType::f32, 2, 2, 64, {100}, {100}}).prefill();

@@ -112,24 +112,33 @@ t.test("what OPT-125M's launches need", (t) => {
   t.same([768, 2304, 3072].map((m) => gemmParts(m, 768)), [8, 8, 8]);
   t.same([gemmParts(50272, 768), gemmParts(4096, 4096), gemmParts(768, 128)], [1, 4, 2]);
   const decode = { phase: "decode", rows: 1, context: 512 } as const;
-  const upward = needsOf({ role: "up", kernel: "gemm_narrow8_f16", grid: 192, rows: 1 }, decode);
+  const one = { threads: 256, inGraph: false, rows: 1 } as const;
+  const upward = needsOf({ ...one, role: "up", kernel: "gemm_narrow8_f16", grid: 192 }, decode);
   // 192 blocks of 16 rows read 1,536 bytes of each, and the one token each; 3,072 biases and results.
   t.match(upward, { units: 192, asyncBytes: 4_718_592 + 192 * 1536, streamedBytes: 4_718_592, mma: 192 * 48 });
   t.equal(upward.requestedBytes - upward.asyncBytes, 3072 * 4 + 3072 * 2);
   t.equal(upward.compulsoryBytes, 4_718_592 + 1536 + 3072 * 4 + 3072 * 2);
-  const attention = (context: number) => needsOf({ role: "attention", kernel: "a", grid: 12, rows: 1 }, { ...decode, context });
+  const attention = (context: number) => needsOf({ ...one, role: "attention", kernel: "a", grid: 12 }, { ...decode, context });
   t.match(attention(512), { units: 12, streamedBytes: 12 * 512 * 256, mma: 12 * 8 * 64 });
   t.match(attention(513), { units: 24, streamedBytes: 12 * 513 * 256, mma: 12 * 9 * 64 });
-  t.equal(attention(513).requestedBytes - attention(513).streamedBytes, 12 * (128 * 3 + 2 * 2 * 68 * 4));
+  // Two splits: two queries and an output, 2 x 68 floats written, 4 x 16 x 32 bytes for the fold; 24 units of 396 bytes of arrays each and
+  // 48 searches of 140 in vain, 9 leaves of 128.
+  t.equal(attention(513).requestedBytes - attention(513).streamedBytes, 12 * (128 * 3 + 2 * 68 * 4 + 2048) + 24 * 396 + 48 * 140 + 12 * 9 * 128);
+  // In a graph each thread asks for the number of real rows.
+  const inGraph = needsOf({ ...one, inGraph: true, role: "up", kernel: "gemm_narrow8_f16", grid: 192 }, decode);
+  t.equal(inGraph.requestedBytes - upward.requestedBytes, 4 * 192 * 256);
+  // 128 tokens in a tile: 256 threads keep 8 biases each, not 2,048.
+  const wide = needsOf({ ...one, rows: 128, role: "up", kernel: "gemm_wide_parts_f16", grid: 24 }, decode);
+  t.equal(wide.requestedBytes - wide.asyncBytes, 24 * 256 * 32 + 128 * 3072 * 2);
   t.equal(stepFloorBytes(decode), 247_087_104 + 18_874_368);
   near(t, floorSeconds(1e6, round), 1e-6);
-  t.throws(() => needsOf({ role: "up", kernel: "gemm_other_f16", grid: 1, rows: 1 }, decode), /does not know the tile/);
+  t.throws(() => needsOf({ ...one, role: "up", kernel: "gemm_other_f16", grid: 1 }, decode), /does not know the tile/);
   t.end();
 });
 
 t.test("a prefill's tiles read the keys up to their own end", (t) => {
   const step = { phase: "prefill", rows: 100, context: 100 } as const;
-  const need = needsOf({ role: "attention", kernel: "a", grid: 24, rows: 100 }, step);
+  const need = needsOf({ role: "attention", kernel: "a", grid: 24, threads: 128, inGraph: false, rows: 100 }, step);
   t.match(need, { units: 24, asyncBytes: 12 * 256 * (64 + 100), mma: 12 * 4 * 64 * (1 + 2) });
   t.end();
 });

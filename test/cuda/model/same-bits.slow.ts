@@ -1,5 +1,5 @@
 // Invariant 1 on the GPU: the same bits in every schedule, partition, SM count, batch, chunk size and order of the device's
-// work. Pairwise over these; `SPLITWISER_LONG=1` takes the full product.
+// work. Pairwise over these; `SPLITWISER_TEST_LONG=1` takes the full product.
 
 import t from "tap";
 
@@ -89,7 +89,7 @@ const settingsOf = ({ partition, sms, seed }: Case): Settings => ({
   SMS: sms, SEED: seed, MPS: partition === "mps" ? 1 : 0, GREEN: partition === "mps" ? 0 : 1,
 });
 const textOf = (one: Case): string => names.map((name) => `${name} ${one[name]}`).join(", ");
-const cases = process.env["SPLITWISER_LONG"] === "1" ? fullProduct() : pairwise();
+const cases = process.env["SPLITWISER_TEST_LONG"] === "1" ? fullProduct() : pairwise();
 
 for (const family of ["opt", "opt-350m"] as const) {
   const mine = family === "opt" ? cases : cases.slice(0, 4);

@@ -13,6 +13,7 @@ simt::Machine& machine() {
     options.arch = from.arch;
     options.seed = from.seed;
     options.workers = from.workers;
+    options.spin_limit = from.spin_limit;
     options.mma = from.mma_truncated ? simt::MmaMode::truncated : simt::MmaMode::ordered;
     return new simt::Machine(options);
   }();

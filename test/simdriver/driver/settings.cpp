@@ -72,6 +72,7 @@ Settings read() {
   reader.number("SIMDRIVER_MEMORY", to.memory_bytes, 1, ~std::uint64_t(0) >> 1);
   reader.number("SIMDRIVER_SEED", to.seed, 0, ~std::uint64_t(0));
   reader.number("SIMDRIVER_WORKERS", to.workers, 1, 64);
+  reader.number("SIMDRIVER_SPINS", to.spin_limit, 1, ~std::uint64_t(0) >> 1);
   if (const char* text = std::getenv("SIMDRIVER_MMA"); text && *text) {
     to.mma_truncated = std::string(text) == "truncated";
     if (!to.mma_truncated && std::string(text) != "ordered") reader.complain("SIMDRIVER_MMA", text);

@@ -19,6 +19,8 @@ struct Settings {
   std::uint64_t seed = 1;
   // SIMDRIVER_WORKERS: threads that run kernels; the checked tier uses one. Default: 2.
   int workers = 2;
+  // SIMDRIVER_SPINS: simt::Options::spin_limit: turns of waiting threads, with nothing done meanwhile, that are a deadlock.
+  std::uint64_t spin_limit = 2'000'000;
   // SIMDRIVER_MMA: sums of the tensor cores: "ordered" or "truncated" (simt::MmaMode). Default: ordered.
   bool mma_truncated = false;
   // SIMDRIVER_MPS: 1 = this process is a client of an MPS server. Default: 0.

@@ -281,6 +281,13 @@ CASE(a_lost_device_answers_nothing_else, {{{"SIMDRIVER_FAIL", "lost:3"}}}) {
   const CUstream other = new_stream();
   Meet held{words(flags), words(flags) + 32};  // waits for what never comes
   OK(launch(device.meet, other, &held, 1, 32));
+  for (std::uint32_t here = 0; here == 0;) OK(CU(cuMemcpyDtoH)(&here, flags, 4));
+  std::thread waiting([&] { EXPECT(CU(cuStreamSynchronize)(other), CUDA_ERROR_ILLEGAL_ADDRESS); });
+  const auto waits = [] {
+    const std::string json = report(), section = json.substr(json.find("\"host_syncs\""));
+    return section.substr(0, section.find('}')).find("cuStreamSynchronize") != std::string::npos;
+  };
+  while (!waits()) std::this_thread::yield();
   const CUdeviceptr at = new_memory(kCount * 4);
   const CUstream stream = new_stream();
   OK(CU(cuMemsetD32)(at, 0, kCount));
@@ -289,7 +296,7 @@ CASE(a_lost_device_answers_nothing_else, {{{"SIMDRIVER_FAIL", "lost:3"}}}) {
   EXPECT(launch(device.scale, stream, &params), CUDA_ERROR_ILLEGAL_ADDRESS);
   EXPECT(launch(device.scale, stream, &params), CUDA_ERROR_ILLEGAL_ADDRESS);
   EXPECT(CU(cuStreamSynchronize)(stream), CUDA_ERROR_ILLEGAL_ADDRESS);
-  EXPECT(CU(cuStreamSynchronize)(other), CUDA_ERROR_ILLEGAL_ADDRESS);
+  waiting.join();
   CUdeviceptr more = 0;
   EXPECT(CU(cuMemAlloc)(&more, 4096), CUDA_ERROR_ILLEGAL_ADDRESS);
   int count = 0;

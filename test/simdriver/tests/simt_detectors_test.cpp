@@ -42,6 +42,7 @@ const Row kRows[] = {
     {"barrier_missing_bug", "barrier_missing_clean", FindingKind::race, "barrier_missing", false},
     {"second_barrier_missing_bug", "second_barrier_missing_clean", FindingKind::race, "second_barrier_missing", false},
     {"syncwarp_missing_bug", "syncwarp_missing_clean", FindingKind::race, "syncwarp_missing", false},
+    {"second_syncwarp_missing_bug", "second_syncwarp_missing_clean", FindingKind::race, "second_syncwarp_missing", false},
     {"shuffle_is_no_fence_bug", "shuffle_is_no_fence_clean", FindingKind::race, "shuffle_is_no_fence", false},
     {"read_past_end_bug", "read_past_end_clean", FindingKind::out_of_bounds, "read_past_end", false},
     {"write_past_end_bug", "write_past_end_clean", FindingKind::out_of_bounds, "write_past_end", false},
@@ -142,9 +143,16 @@ void test_orders() {
   {
     Bench bench(options_of(3));
     bench.run({"plain_write", 1, 64, 0, 1});
+    bench.run({"plain_read", 1, 64, 0, 1});
+    expect(bench.found().empty(), "grids of one stream are in order");
+  }
+  {
+    Bench bench(options_of(3));
+    bench.run({"plain_write", 1, 64, 0, 1});
     const simt::Token event = bench.machine.join(1, {});
-    bench.run({"plain_read", 1, 64, 0, 2, {event}});
-    expect(bench.found().empty(), "an event orders grids of two streams");
+    bench.machine.join(2, std::vector<simt::Token>{event});
+    bench.run({"plain_read", 1, 64, 0, 2});
+    expect(bench.found().empty(), "a stream that waits for an event is after it, and what follows there too");
   }
   {
     Bench bench(options_of(3));
@@ -191,9 +199,10 @@ void test_waiting() {
   for (const char* kernel : {"grid_barrier", "grid_barrier_by_loads"}) {
     simt::Options options = options_of(5);
     options.spin_limit = 200'000;
-    const Run run{kernel, 2, 256, 120 * 1024};  // one block for each SM
+    options.live_blocks = 1;                     // more only while they spin
+    const Run run{kernel, 4, 256, 120 * 1024};  // one block for each SM
     {
-      options.sms = 2;
+      options.sms = 4;
       Bench bench(options);
       const auto result = bench.run(run);
       const bool in_order = kernel == std::string("grid_barrier") || !simt::checked();
@@ -201,7 +210,7 @@ void test_waiting() {
              std::string(kernel) + " ends where all blocks are resident");
     }
     {
-      options.sms = 1;
+      options.sms = 3;
       Bench bench(options);
       const auto result = bench.run(run);
       bool found = false;

@@ -43,6 +43,16 @@ __device__ void syncwarp_missing(const TestParams& p) {
 }
 
 template <bool Bug>
+__device__ void second_syncwarp_missing(const TestParams& p) {
+  float* s = shared_floats();
+  s[threadIdx.x] = 1.0f;
+  __syncwarp();
+  p.a[threadIdx.x] = s[threadIdx.x ^ 1];  // bug: second_syncwarp_missing
+  if (!Bug) __syncwarp();
+  s[threadIdx.x] = 2.0f;  // bug: second_syncwarp_missing
+}
+
+template <bool Bug>
 __device__ void shuffle_is_no_fence(const TestParams& p) {
   float* s = shared_floats();
   s[threadIdx.x] = float(threadIdx.x);  // bug: shuffle_is_no_fence
@@ -201,6 +211,7 @@ __device__ void async_misaligned_body(const TestParams& p) {
 TWINS(barrier_missing)
 TWINS(second_barrier_missing)
 TWINS(syncwarp_missing)
+TWINS(second_syncwarp_missing)
 TWINS(shuffle_is_no_fence)
 TWINS(read_past_end)
 TWINS(write_past_end)
