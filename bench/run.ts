@@ -1,5 +1,5 @@
 // `npm run bench -- [--json] [--quick] [--only kernels,model,js] [--repeats 5] [--device cpu|cuda|cuda:N]`: every figure beside its baseline,
-// all taken in this run. `--modelled [--layers 2] [--tier checked|fast]`: times of GPUs that are not here, computed from exact counts.
+// all taken in this run. `--modelled [--layers 2] [--tier fast|checked]`: times of GPUs that are not here, computed from exact counts.
 import { parseArgs } from "node:util";
 import { colorsOf, numberText, printJson, printLine, tableText } from "../dist/cli/terminal.js";
 import { findGpu, type GpuFound } from "./cuda/gpu.js";
@@ -13,7 +13,7 @@ import { shape } from "./opt125m.js";
 import type { BenchRow, FigureSpread } from "./row.js";
 
 const groups = ["kernels", "model", "js"] as const;
-const tiers = ["checked", "fast"] as const;
+const tiers = ["fast", "checked"] as const;
 
 interface BenchArguments {
   json: boolean;

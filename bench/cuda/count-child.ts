@@ -11,16 +11,12 @@ export interface CountPlan {
   decode: { batch: number; context: number }[];
 }
 
-/** Tokens of a prompt that differ between the sequences of a batch: the pages before them are computed once and shared. */
-const ownTokens = 15;
-
 async function main(): Promise<void> {
   const plan = JSON.parse(process.argv[2] ?? "") as CountPlan;
   const most = Math.max(1, ...plan.decode.map(({ batch }) => batch));
   const model = await loadModel(plan.model, {
     device: "cuda",
     dtype: "f16",
-    // All prompts first: then one decode step has the whole batch.
     schedule: "sequential",
     maxBatchTokens: Math.max(512, plan.prefill),
     maxSequences: most,
@@ -32,13 +28,9 @@ async function main(): Promise<void> {
     const tokens = (count: number): number[] => randomTokens(count, model.config.vocab, random);
     await model.generate(tokens(plan.prefill), { maxTokens: 1, ignoreEos: true });
     for (const { batch, context } of plan.decode) {
-      // The prompt's last token gives the first output; its step is the one that is counted, with `context` tokens in the cache.
-      const shared = tokens(context - 1 - ownTokens);
-      const prompts = Array.from({ length: batch }, () => [...shared, ...tokens(ownTokens)]);
-      const [first, ...others] = prompts;
-      if (first === undefined) continue;
-      if (others.length > 0) await model.generate(first, { maxTokens: 1, ignoreEos: true });
-      await Promise.all(prompts.map((prompt) => model.generate(prompt, { maxTokens: 2, ignoreEos: true })));
+      // The prompt's last token gives the first output of every choice; the step of the second one is counted, with `context` tokens in
+      // the cache. Choices share the pages of one prompt: it is computed once, and not for each sequence.
+      await model.generate(tokens(context - 1), { n: batch, maxTokens: 2, ignoreEos: true });
     }
   } finally {
     await model.dispose();

@@ -124,7 +124,7 @@ export function kernelTime(launch: LaunchCounts, device: DeviceClass): ModelledT
   };
 }
 
-/** The least that a step can take: its weights and its cache once through the memory's pins. */
-export function floorSeconds(bytes: number, device: DeviceClass): number {
-  return bytes / device.bandwidth;
+/** The least that a step can take: its bytes once through the memory's pins, or its FLOP at the tensor cores' peak. */
+export function floorSeconds({ bytes, flops }: { bytes: number; flops: number }, device: DeviceClass): number {
+  return Math.max(bytes / device.bandwidth, flops / device.tensorFlops);
 }

@@ -131,7 +131,7 @@ function assumptionLines({ tier, simulatedLayers }: ModelledReport): string[] {
       ? `- all ${shape.layers} layers were simulated.`
       : `- ${simulatedLayers} of ${shape.layers} layers were simulated (all do the same work): the first one's launches are taken ${shape.layers - 1} times, the last one's once.`,
     "- sequences of a batch share their first pages in the simulation, so that one prompt is computed and not 32; their bytes are counted for each.",
-    "- floor: weights and cache once at the full published bandwidth.",
+    "- floor: weights and cache once at the full published bandwidth; of a prefill also its FLOP at the full rate of mma.sync.",
     `Aim: at most ${aim.kernelsPerLayer} kernels a layer and ${aim.stepMicroseconds} us a decode step modelled on ${aim.device}.`,
   ];
 }

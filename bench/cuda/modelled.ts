@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../dist/addon.js";
-import { shape } from "../opt125m.js";
+import { prefillFlops, shape } from "../opt125m.js";
 import { say } from "../row.js";
 import { countSteps, type Tier } from "./counts.js";
 import { deviceClasses, type DeviceClass } from "./device-classes.js";
@@ -111,7 +111,7 @@ export function modelStep(step: Step, device: DeviceClass, tier: Tier, resources
     kernelsPerLayer: step.kernelsPerLayer,
     modelledSeconds: kernels.reduce((total, { times, modelled }) => total + times * modelled.seconds, 0),
     gapSeconds: launches * gap,
-    floorSeconds: floorSeconds(stepFloorBytes(step), device),
+    floorSeconds: floorSeconds({ bytes: stepFloorBytes(step), flops: step.phase === "prefill" ? prefillFlops(step.rows) : 0 }, device),
   };
 }
 

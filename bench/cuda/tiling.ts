@@ -206,7 +206,7 @@ export function needsOf(launched: Launched, step: StepShape): Needed {
       return rowNeeds(launched, { read: line, written: line, arrays: 4 * items });
     case "sample":
       // Every thread asks for the row's slot.
-      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 48 + realRowsBytes(launched) });
+      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 56 + realRowsBytes(launched) });
     case "other":
       return rowNeeds(launched, { read: single, written: single, arrays: 4 * grid * threads });
     default:
@@ -214,8 +214,9 @@ export function needsOf(launched: Launched, step: StepShape): Needed {
   }
 }
 
-/** Bytes that a decode step cannot avoid: every matrix once, the keys and values of all sequences once. */
-export function stepFloorBytes({ rows, context }: StepShape): number {
+/** Bytes that a step cannot avoid: every matrix once, the keys and values of all sequences once. */
+export function stepFloorBytes({ phase, rows, context }: StepShape): number {
   const weights = shape.layers * half * (4 * hidden * hidden + 2 * hidden * ffn) + half * vocab * hidden;
-  return weights + rows * context * shape.layers * 2 * hidden * half;
+  const sequences = phase === "decode" ? rows : 1;
+  return weights + sequences * context * shape.layers * 2 * hidden * half;
 }

@@ -166,7 +166,7 @@ TEST("traffic: a greedy draw reads the row's logits once") {
   params.vocab = kVocab, params.count = kCount;
   const LaunchPlan plan = plan_sample(params, shape());
   const double read = double(kCount * kVocab) * 4;
-  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 48), [&] { launch(plan, params); });
+  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 56), [&] { launch(plan, params); });
 }
 
 }  // namespace

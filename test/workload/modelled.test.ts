@@ -131,7 +131,9 @@ t.test("what OPT-125M's launches need", (t) => {
   const wide = needsOf({ ...one, rows: 128, role: "up", kernel: "gemm_wide_parts_f16", grid: 24 }, decode);
   t.equal(wide.requestedBytes - wide.asyncBytes, 24 * 256 * 32 + 128 * 3072 * 2);
   t.equal(stepFloorBytes(decode), 247_087_104 + 18_874_368);
-  near(t, floorSeconds(1e6, round), 1e-6);
+  near(t, floorSeconds({ bytes: 1e6, flops: 0 }, round), 1e-6);
+  near(t, floorSeconds({ bytes: 1e6, flops: 1e8 }, round), 1e-5);
+  t.equal(stepFloorBytes({ phase: "prefill", rows: 512, context: 512 }), stepFloorBytes(decode));
   t.throws(() => needsOf({ ...one, role: "up", kernel: "gemm_other_f16", grid: 1 }, decode), /does not know the tile/);
   t.end();
 });

@@ -81,7 +81,8 @@ CUresult create_with(State& all, CUcontext* to, const CUexecAffinityParam* affin
 extern "C" {
 
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext* to, CUdevice device) {
-  return entry("cuDevicePrimaryCtxRetain", {.fail_class = "context", .failure = CUDA_ERROR_OUT_OF_MEMORY}, [&](State& all, auto&) {
+  constexpr CallRules kRules{.fail_class = "context", .failure = CUDA_ERROR_OUT_OF_MEMORY};
+  return entry("cuDevicePrimaryCtxRetain", kRules, [&](State& all, auto&) {
     if (!to) return CUDA_ERROR_INVALID_VALUE;
     if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
     if (!all.primary) all.primary = all.new_context(ContextKind::primary, all.primary_flags, all_sms());

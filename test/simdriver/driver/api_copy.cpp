@@ -117,22 +117,34 @@ CUresult CUDAAPI cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, std::size_t
 }
 
 CUresult CUDAAPI cuMemsetD8(CUdeviceptr to, unsigned char value, std::size_t count) {
-  return entry("cuMemsetD8", kSync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD8", nullptr, to, value, 1, count, true); });
+  return entry("cuMemsetD8", kSync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD8", nullptr, to, value, 1, count, true);
+  });
 }
 CUresult CUDAAPI cuMemsetD16(CUdeviceptr to, unsigned short value, std::size_t count) {
-  return entry("cuMemsetD16", kSync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD16", nullptr, to, value, 2, count, true); });
+  return entry("cuMemsetD16", kSync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD16", nullptr, to, value, 2, count, true);
+  });
 }
 CUresult CUDAAPI cuMemsetD32(CUdeviceptr to, unsigned int value, std::size_t count) {
-  return entry("cuMemsetD32", kSync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD32", nullptr, to, value, 4, count, true); });
+  return entry("cuMemsetD32", kSync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD32", nullptr, to, value, 4, count, true);
+  });
 }
 CUresult CUDAAPI cuMemsetD8Async(CUdeviceptr to, unsigned char value, std::size_t count, CUstream stream) {
-  return entry("cuMemsetD8Async", kAsync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD8Async", stream, to, value, 1, count, false); });
+  return entry("cuMemsetD8Async", kAsync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD8Async", stream, to, value, 1, count, false);
+  });
 }
 CUresult CUDAAPI cuMemsetD16Async(CUdeviceptr to, unsigned short value, std::size_t count, CUstream stream) {
-  return entry("cuMemsetD16Async", kAsync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD16Async", stream, to, value, 2, count, false); });
+  return entry("cuMemsetD16Async", kAsync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD16Async", stream, to, value, 2, count, false);
+  });
 }
 CUresult CUDAAPI cuMemsetD32Async(CUdeviceptr to, unsigned int value, std::size_t count, CUstream stream) {
-  return entry("cuMemsetD32Async", kAsync, [&](State& all, auto& lock) { return fill(all, lock, "cuMemsetD32Async", stream, to, value, 4, count, false); });
+  return entry("cuMemsetD32Async", kAsync, [&](State& all, auto& lock) {
+    return fill(all, lock, "cuMemsetD32Async", stream, to, value, 4, count, false);
+  });
 }
 
 }  // extern "C"

@@ -188,7 +188,9 @@ CUresult CUDAAPI cuGraphAddKernelNode(CUgraphNode* to, CUgraph graph, const CUgr
 }
 
 CUresult CUDAAPI cuGraphAddEmptyNode(CUgraphNode* to, CUgraph graph, const CUgraphNode* after, std::size_t count) {
-  return entry("cuGraphAddEmptyNode", {}, [&](State& all, auto&) { return add(all, to, graph, after, count, {}, all.current()); });
+  return entry("cuGraphAddEmptyNode", {}, [&](State& all, auto&) {
+    return add(all, to, graph, after, count, {}, all.current());
+  });
 }
 
 CUresult CUDAAPI cuGraphAddNode(CUgraphNode* to, CUgraph graph, const CUgraphNode* after, const CUgraphEdgeData* edges,
@@ -258,7 +260,9 @@ CUresult CUDAAPI cuGraphKernelNodeGetParams(CUgraphNode handle, CUDA_KERNEL_NODE
 constexpr CallRules kInstantiate{.fail_class = "graph", .failure = CUDA_ERROR_OUT_OF_MEMORY, .unsafe_in_capture = true};
 
 CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* to, CUgraph graph, unsigned long long flags) {
-  return entry("cuGraphInstantiateWithFlags", kInstantiate, [&](State& all, auto&) { return instantiate(all, to, graph, flags); });
+  return entry("cuGraphInstantiateWithFlags", kInstantiate, [&](State& all, auto&) {
+    return instantiate(all, to, graph, flags);
+  });
 }
 
 CUresult CUDAAPI cuGraphInstantiateWithParams(CUgraphExec* to, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* params) {
@@ -283,7 +287,8 @@ CUresult CUDAAPI cuGraphUpload(CUgraphExec handle, CUstream on) {
 }
 
 CUresult CUDAAPI cuGraphLaunch(CUgraphExec handle, CUstream on) {
-  return entry("cuGraphLaunch", {.fail_class = "launch", .failure = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES}, [&](State& all, auto& lock) {
+  constexpr CallRules kRules{.fail_class = "launch", .failure = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
+  return entry("cuGraphLaunch", kRules, [&](State& all, auto& lock) {
     stall(all, lock);
     if (all.lost != CUDA_SUCCESS) return all.lost;
     const auto exec = all.execs.find(handle);

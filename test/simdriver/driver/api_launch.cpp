@@ -37,7 +37,9 @@ CUresult make_launch(State& all, CUfunction handle, const LaunchShape& shape, vo
   if (grid[0] > 0x7fffffffu) return refuse(CUDA_ERROR_INVALID_VALUE, "grid x is " + number(grid[0]) + ", at most 2147483647");
   if (grid[1] > 65535 || grid[2] > 65535) return refuse(CUDA_ERROR_INVALID_VALUE, "grid y or z is above 65535");
   if (threads == 0) return refuse(CUDA_ERROR_INVALID_VALUE, "a block dimension is 0");
-  if (threads > 1024 || block[2] > 64) return refuse(CUDA_ERROR_INVALID_VALUE, number(threads) + " threads a block, at most 1024");
+  if (threads > 1024 || block[2] > 64) {
+    return refuse(CUDA_ERROR_INVALID_VALUE, number(threads) + " threads a block, at most 1024");
+  }
   if (threads > std::uint64_t(image.max_threads)) {
     return refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, number(threads) + " threads a block, its launch bound is " +
                                                           number(std::uint64_t(image.max_threads)));
@@ -47,8 +49,9 @@ CUresult make_launch(State& all, CUfunction handle, const LaunchShape& shape, vo
                                                           " threads are above 65536");
   }
   if (shared > unsigned(kernel->dynamic_shared_limit)) {
-    return refuse(CUDA_ERROR_INVALID_VALUE, number(shared) + " bytes of dynamic shared memory, " +
-                                                number(std::uint64_t(kernel->dynamic_shared_limit)) + " are allowed: opt in first");
+    const std::string allowed = number(std::uint64_t(kernel->dynamic_shared_limit));
+    return refuse(CUDA_ERROR_INVALID_VALUE,
+                  number(shared) + " bytes of dynamic shared memory, " + allowed + " are allowed: opt in first");
   }
   const auto shared_most = unsigned(machine().limits().shared_bytes_per_block);
   if (shared + unsigned(image.shared_bytes) > shared_most) {
@@ -106,7 +109,8 @@ CUresult launch(State& all, std::unique_lock<std::mutex>& lock, CUfunction handl
   std::shared_ptr<Stream> stream;
   if (const CUresult result = all.resolve(to, stream); result != CUDA_SUCCESS) return result;
   Operation operation;
-  const CUresult result = make_launch(all, handle, shape, parameters, extra, stream->context, stream->capture != nullptr, operation);
+  const bool capturing = stream->capture != nullptr;
+  const CUresult result = make_launch(all, handle, shape, parameters, extra, stream->context, capturing, operation);
   if (result != CUDA_SUCCESS) return result;
   if (!stream->capture) ++all.report.launches;
   return all.issue(stream, std::move(operation), priority ? std::clamp(*priority, -5, 0) : stream->priority);

@@ -70,7 +70,9 @@ CUresult get_attribute(const KernelObject* kernel, CUfunction_attribute which, i
 
 CUresult set_attribute(State& all, KernelObject* kernel, CUfunction_attribute which, int value) {
   if (!kernel) return CUDA_ERROR_INVALID_HANDLE;
-  if (which == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) return value >= -1 && value <= 100 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  if (which == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) {
+    return value >= -1 && value <= 100 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
   if (which != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0) return CUDA_ERROR_INVALID_VALUE;
   const int most = machine().limits().shared_bytes_per_block;
   if (value + kernel->image.shared_bytes > most) {
@@ -201,7 +203,9 @@ CUresult CUDAAPI cuKernelGetParamInfo(CUkernel handle, std::size_t index, std::s
 }
 
 CUresult CUDAAPI cuFuncGetAttribute(int* to, CUfunction_attribute which, CUfunction handle) {
-  return entry("cuFuncGetAttribute", {}, [&](State& all, auto&) { return get_attribute(all.kernel_of(handle).get(), which, to); });
+  return entry("cuFuncGetAttribute", {}, [&](State& all, auto&) {
+    return get_attribute(all.kernel_of(handle).get(), which, to);
+  });
 }
 
 CUresult CUDAAPI cuFuncSetAttribute(CUfunction handle, CUfunction_attribute which, int value) {

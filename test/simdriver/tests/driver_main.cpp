@@ -83,12 +83,10 @@ unsigned long long findings() {
 }
 
 std::string report() {
-  char path[] = "/tmp/simdriver-report-XXXXXX";
-  const int file = mkstemp(path);
-  const int result = reinterpret_cast<int (*)(const char*)>(dlsym(g_library, "simdriver_report"))(path);
-  const std::string text = read(path);
-  close(file);
-  unlink(path);
+  const std::string path = "/tmp/simdriver-report-" + std::to_string(getpid());
+  const int result = reinterpret_cast<int (*)(const char*)>(dlsym(g_library, "simdriver_report"))(path.c_str());
+  const std::string text = read(path.c_str());
+  unlink(path.c_str());
   CHECK(result == 0);
   return text;
 }
