@@ -1,11 +1,12 @@
 // `npm run bench -- [--json] [--quick] [--only kernels,model,js] [--repeats 5] [--device cpu|cuda|cuda:N]`: every figure beside its baseline,
-// all taken in this run. `--modelled [--layers 2] [--tier fast|checked]`: times of GPUs that are not here, computed from exact counts.
+// all taken in this run. On the simulated device, exact counts: `--modelled [--layers 2] [--tier fast|checked]`: times of GPUs that are not
+// here, computed from them; `--traffic`: what each kernel reads and writes, beside what it must.
 import { parseArgs } from "node:util";
 import { colorsOf, numberText, printJson, printLine, tableText } from "../dist/cli/terminal.js";
 import { findGpu, type GpuFound } from "./cuda/gpu.js";
 import { printModelled } from "./cuda/modelled-text.js";
 import { aim, modelledReport } from "./cuda/modelled.js";
-import { printTraffic, trafficRows } from "./cuda/traffic.js";
+import { countTraffic, printTraffic } from "./cuda/traffic.js";
 import { jsRows } from "./js.js";
 import { kernelFigures } from "./kernels.js";
 import { modelRows, type Roofline } from "./model.js";
@@ -23,6 +24,7 @@ interface BenchArguments {
   repeats: number;
   device: string;
   modelled: boolean;
+  traffic: boolean;
   layers: number;
   tier: (typeof tiers)[number];
 }
@@ -42,11 +44,12 @@ function readArguments(): BenchArguments {
       repeats: { type: "string", default: "5" },
       device: { type: "string", default: "cpu" },
       modelled: { type: "boolean", default: false },
+      traffic: { type: "boolean", default: false },
       layers: { type: "string", default: "2" },
       tier: { type: "string", default: tiers[0] },
     },
   });
-  const { json, quick, device, modelled } = values;
+  const { json, quick, device, modelled, traffic } = values;
   // The kernels' loop is the CPU's own, and what JavaScript costs is measured with it.
   const offered = device === "cpu" ? groups : (["model"] as const);
   const only = values.only?.split(",") ?? offered;
@@ -55,7 +58,8 @@ function readArguments(): BenchArguments {
   const tier = tiers.find((one) => one === values.tier);
   if (tier === undefined) throw new Error(`--tier: expected ${tiers.join(" or ")}, got "${values.tier}"`);
   const repeats = readInteger("repeats", values.repeats, 1, 1000);
-  return { json, quick, only, repeats, device, modelled, layers: readInteger("layers", values.layers, 2, shape.layers), tier };
+  const layers = readInteger("layers", values.layers, 2, shape.layers);
+  return { json, quick, only, repeats, device, modelled, traffic, layers, tier };
 }
 
 function spreadText(spread: FigureSpread | null): string {
@@ -137,24 +141,20 @@ async function measureGpu(gpu: GpuFound, { json, repeats }: BenchArguments): Pro
 
 async function model({ json, quick, layers, tier }: BenchArguments): Promise<void> {
   const report = await modelledReport({ tier, layers, quick });
-  const traffic = tier === "checked" ? trafficRows(report.counted.get(aim.device) ?? []) : null;
-  if (json) {
-    const { simulatedLayers, steps } = report;
-    printJson({ node: process.version, modelled: true, tier, simulatedLayers, aim, steps, traffic });
-    return;
-  }
-  printModelled(report);
-  if (traffic === null) {
-    printLine("\nThe traffic table needs the checked tier (--tier checked).");
-    return;
-  }
-  printLine("");
-  printTraffic(traffic);
+  if (json) printJson({ node: process.version, modelled: true, aim, ...report });
+  else printModelled(report);
+}
+
+async function traffic({ json }: BenchArguments): Promise<void> {
+  const rows = await countTraffic();
+  if (json) printJson({ node: process.version, traffic: rows });
+  else printTraffic(rows);
 }
 
 async function main(): Promise<void> {
   const given = readArguments();
   if (given.modelled) await model(given);
+  else if (given.traffic) await traffic(given);
   else if (given.device === "cpu") await measureCpu(given);
   else await measureGpu(findGpu(given.device), given);
 }

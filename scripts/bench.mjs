@@ -3,12 +3,12 @@ import { buildAllTargets, buildCuda, tiers } from "./cuda-steps.mjs";
 import { buildNative, buildTypeScript, root, run, runTool } from "./steps.mjs";
 
 const given = process.argv.slice(2);
-const modelled = given.includes("--modelled");
+const simulated = given.includes("--modelled") || given.includes("--traffic");
 const onGpu = /--device[= ](?!cpu\b)/.test(given.join(" "));
 
 // Figures alone go to stdout (--json), so the builds speak on stderr only when they fail.
 await buildTypeScript();
-if (modelled) {
+if (simulated) {
   // Registers of every target, the addon with its CUDA backend, and both tiers of the simulated driver.
   process.stderr.write(`${await buildAllTargets()}\n`);
   await buildCuda(Object.values(tiers).map(({ target }) => target));

@@ -50,8 +50,6 @@ export interface ModelledReport {
   tier: Tier;
   simulatedLayers: number;
   steps: ModelledStep[];
-  /** As counted, by device class: for traffic.ts. */
-  counted: Map<string, Step[]>;
 }
 
 function readResources(): Resources {
@@ -118,15 +116,13 @@ export function modelStep(step: Step, device: DeviceClass, tier: Tier, resources
 export async function modelledReport({ tier, layers, quick }: { tier: Tier; layers: number; quick: boolean }): Promise<ModelledReport> {
   const resources = readResources();
   const steps: ModelledStep[] = [];
-  const counted = new Map<string, Step[]>();
   const decode = [512, 1024].flatMap((context) => [1, 8, 32].map((batch) => ({ batch, context })));
   for (const device of deviceClasses) {
     say(`modelled: ${device.name}, ${layers} of ${shape.layers} layers on the simulated driver, ${tier} tier`);
     const found = await countSteps({ device, tier, layers, prefill: 512, decode: quick ? decode.slice(0, 1) : decode });
-    counted.set(device.name, found);
     steps.push(...found.map((step) => modelStep(step, device, tier, resources)));
   }
-  return { tier, simulatedLayers: layers, steps, counted };
+  return { tier, simulatedLayers: layers, steps };
 }
 
 export const boundWords: Record<Bound, string> = {

@@ -1,7 +1,10 @@
 // Traffic of each kernel, in exact counts of the checked tier. test/cuda/traffic_test.cpp bounds the same numbers on small shapes; here they
 // stand for OPT-125M's own. Pages that sequences share (counts.ts) make the decode attention's unique sectors fewer: there the bytes
 // copied are held against the bytes of all sequences instead.
-import { colorsOf, numberText, printLine, tableText, type Column } from "../../dist/cli/terminal.js";
+import { colorsOf, printLine, tableText, type Column } from "../../dist/cli/terminal.js";
+import { say } from "../row.js";
+import { countSteps } from "./counts.js";
+import { deviceClasses } from "./device-classes.js";
 import type { Step, StepLaunch } from "./steps.js";
 import { needsOf } from "./tiling.js";
 
@@ -59,6 +62,14 @@ export function trafficRows(steps: readonly Step[]): TrafficRow[] {
   return [...rows.values()];
 }
 
+/** Of a prefill and a decode step, by the checked tier: some minutes. */
+export async function countTraffic(): Promise<TrafficRow[]> {
+  const device = deviceClasses.find(({ name }) => name === "H100");
+  if (device === undefined) throw new Error("bench/cuda/device-classes.ts has no H100");
+  say("traffic: 2 layers of OPT-125M's shape on the simulated driver, checked tier");
+  return trafficRows(await countSteps({ device, tier: "checked", layers: 2, prefill: 512, decode: [{ batch: 1, context: 512 }] }));
+}
+
 export function printTraffic(rows: readonly TrafficRow[]): void {
   const columns: Column[] = [
     { head: "traffic, counted", align: "left" },
@@ -81,5 +92,5 @@ export function printTraffic(rows: readonly TrafficRow[]): void {
   ]);
   printLine(tableText(columns, cells, colorsOf(process.stdout)));
   printLine("Exact counts of the simulated device with H100's SMs. Kernels of few rows also read step arrays, which are not among the compulsory sectors.");
-  printLine(`Bounds are tests: npm run test:cuda -- "traffic". ${numberText(rows.length)} kinds of launches.`);
+  printLine(`Bounds are tests: npm run test:cuda -- "traffic". ${rows.length} kinds of launches.`);
 }

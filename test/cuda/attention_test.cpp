@@ -352,11 +352,12 @@ TEST("attention of odd head dims and of activations in another type than the cac
 }
 
 TEST("a row of attention has the same bits on any number of SMs and beside any other rows") {
-  const Sequences sequences({.lengths = {1100, 513, 77, 1, 260}, .heads = 4, .kv_heads = 2, .head_dim = 128});
+  // f32 outputs: rounding to 16 bits would hide most differences.
+  const Sequences sequences({.lengths = {1100, 513, 77, 1, 260}, .heads = 4, .kv_heads = 2, .head_dim = 128, .type = DType::f32});
   const auto whole = sequences.run(sequences.whole());
   sequences.check_close(whole, 211);
   for (const int sms : {1, 3, 20, 132}) {
-    sequences.check_bits(whole, sequences.whole(), "prefill on other SMs", sms);
+    sequences.check_bits(whole, {{1060, 1100}, {500, 513}, {0, 77}, {0, 1}, {180, 260}}, "prefill on other SMs", sms);
     sequences.check_bits(whole, {{1099, 1100}, {512, 513}, {76, 77}, {0, 1}, {259, 260}}, "decode on other SMs", sms, 0, 30);
   }
   sequences.check_bits(whole, {{1099, 1100}, {200, 513}, {76, 77}, {0, 1}, {100, 260}}, "decode and prefill together", 0, 2);
