@@ -90,7 +90,8 @@ __device__ __forceinline__ void fold_splits(const AttentionParams& params, int s
       float4 sums[kAhead];
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        const float* at = from + min(split + i, splits - 1) * (HeadDim + kPartialExtra);
+        if (split + i >= splits) break;
+        const float* at = from + (split + i) * (HeadDim + kPartialExtra);
         o[i] = ptx::load_cg_16(at + column);
         sums[i] = ptx::load_cg_16(at + HeadDim);
       }

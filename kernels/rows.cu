@@ -41,13 +41,14 @@ __device__ __forceinline__ void gather_body(const GatherParams& params) {
   const std::int64_t cols = params.cols;
   const Bits* x = static_cast<const Bits*>(params.x);
   Bits* out = static_cast<Bits*>(params.out);
+  const std::int64_t count = params.real_count == nullptr ? params.count : smaller(params.count, *params.real_count);
   if (cols % kPerVector == 0 && aligned_16(x) && aligned_16(out)) {
-    each_item(params.count, cols / kPerVector, [&](std::int64_t row, std::int64_t item) {
+    each_item(count, cols / kPerVector, [&](std::int64_t row, std::int64_t item) {
       const std::int64_t col = item * kPerVector;
       *reinterpret_cast<uint4*>(out + row * cols + col) = ptx::load_nc_16(x + params.rows[row] * cols + col);
     });
   } else {
-    each_item(params.count, cols, [&](std::int64_t row, std::int64_t col) {
+    each_item(count, cols, [&](std::int64_t row, std::int64_t col) {
       out[row * cols + col] = x[params.rows[row] * cols + col];
     });
   }

@@ -44,6 +44,7 @@ struct GatherParams {
   const void* x;
   const std::int32_t* rows;   // device [count]
   void* out;                  // [count, cols]
+  const std::int32_t* real_count;  // device, or null: count
   std::int64_t count, cols;
   DType dtype;
 };

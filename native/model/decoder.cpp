@@ -90,7 +90,7 @@ std::optional<Tensor> Decoder::forward(Lane& lane, const StepInput& in, KvPool& 
     // Nobody reads the last layer's output but for the wanted rows.
     if (last && wanted.empty()) break;
     ops.attention(in, pool, i, attention_, qkv, attended);
-    if (last) {
+    if (last && std::int64_t(wanted.size()) < rows) {
       const auto count = std::int64_t(wanted.size());
       const Tensor kept_stream = first_rows(workspace.normed_, count);
       const Tensor kept_attended = first_columns(workspace.qkv_, count, spec_.attention_width());

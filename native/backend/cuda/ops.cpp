@@ -199,6 +199,7 @@ void CudaOps::gather_rows(Tensor x, std::span<const std::int32_t> rows, Tensor o
   params.dtype = x.dtype;
   if (graph_ != nullptr) {
     params.rows = graph_->identity;
+    params.real_count = graph_->view.counts;
   } else {
     const Staging::Block block = lane_.staging().take(rows.size_bytes());
     std::memcpy(block.host, rows.data(), rows.size_bytes());
