@@ -77,7 +77,9 @@ template <class Type, int HeadDim>
 __device__ __forceinline__ void fold_splits(const AttentionParams& params, int segment, std::int64_t step_row,
                                             int first_head, int heads, int splits, int thread, int threads) {
   constexpr int kQuads = HeadDim / 4;
-  constexpr int kAhead = 4;  // splits whose loads are in flight together
+  // Splits whose loads are in flight together. The last load is repeated where their number is odd: a branch around it
+  // spills registers, and four at a time would read two splits twice.
+  constexpr int kAhead = 2;
   const std::int64_t cols = std::int64_t(params.heads) * params.head_dim;
   for (int item = thread; item < heads * kQuads; item += threads) {
     const int head = first_head + item / kQuads;
@@ -90,8 +92,7 @@ __device__ __forceinline__ void fold_splits(const AttentionParams& params, int s
       float4 sums[kAhead];
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        if (split + i >= splits) break;
-        const float* at = from + (split + i) * (HeadDim + kPartialExtra);
+        const float* at = from + min(split + i, splits - 1) * (HeadDim + kPartialExtra);
         o[i] = ptx::load_cg_16(at + column);
         sums[i] = ptx::load_cg_16(at + HeadDim);
       }

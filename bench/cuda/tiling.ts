@@ -139,9 +139,9 @@ function decodeNeeds({ rows, context }: StepShape, { grid }: Pick<Launched, "gri
   const units = rows * heads * splits;
   const streamedBytes = rows * heads * 2 * headRow * context;
   const queries = rows * heads * headRow;
-  // Each split is written, and read again by the one that folds: four columns, m and l for each, of four splits at a time.
+  // Each split is written, and read again by the one that folds: four columns, m and l for each, of two splits at a time.
   const written = splits === 1 ? 0 : units * partialFloats * single;
-  const folded = splits === 1 ? 0 : rows * heads * up(splits, 4) * 4 * (headDim / 4) * 32;
+  const folded = splits === 1 ? 0 : rows * heads * up(splits, 2) * 2 * (headDim / 4) * 32;
   // A warp that looks for a unit asks for the number of segments, and for the length and rows of 32 of them at most; the last time in vain.
   const search = 32 * 4 + 12 * Math.min(rows, 32);
   const arrays = units * (search + 32 * 8) + rows * heads * up(context, leafKeys) * 32 * 4 + grid * decodeUnits * search;

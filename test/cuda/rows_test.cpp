@@ -221,7 +221,7 @@ TEST("rows: gathering takes rows in any order, twice too, of odd widths") {
       const auto x_at = upload(stored(type, x));
       const auto rows_at = upload(rows);
       const auto out = filled<std::byte>(rows.size() * std::size_t(cols) * bytes_of(type), 0xff);
-      const GatherParams params{x_at.data(), rows_at.data(), out.data(), std::int64_t(rows.size()), cols, type};
+      const GatherParams params{x_at.data(), rows_at.data(), out.data(), nullptr, std::int64_t(rows.size()), cols, type};
       launch(plan_gather(params, shape(1)), params);
       std::vector<float> want;
       for (const std::int32_t row : rows) want.insert(want.end(), x.begin() + row * cols, x.begin() + (row + 1) * cols);

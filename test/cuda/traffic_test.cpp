@@ -220,8 +220,8 @@ struct AttentionRig {
       need.arrays += double(units_of_split * up(length, kLeafKeys) * tiling.decode_threads * 4);
       if (splits == 1) continue;
       const double written = double(given.heads * splits * (given.head_dim + kPartialExtra) * 4);
-      // The fold asks for four columns, m and l at a time, of four splits together; 16 lanes ask for the same m and l: a sector.
-      const double loads = double(given.heads * up(splits, 4) * 4);
+      // The fold asks for four columns, m and l at a time, of two splits together; 16 lanes ask for the same m and l: a sector.
+      const double loads = double(given.heads * up(splits, 2) * 2);
       folded += written + loads * double(given.head_dim / 4 * 32);
       need.partials += written + loads * double(given.head_dim * 4 + 32);
       need.compulsory += 2 * written;
@@ -280,8 +280,9 @@ TEST("traffic: decode attention reads each key and value once, and partials are 
     AttentionRig({DType::f16, 4, 4, dim, {1, 1}, {700, 300}}).decode();
     AttentionRig({DType::f16, 16, 2, dim, {1, 1}, {2048, 400}}).decode();
   }
-  // Partials at four splits; with fewer the fold asks for the last one again.
+  // Where the number of splits is odd, the fold asks for the last one again.
   AttentionRig({DType::bf16, 8, 1, 64, {1}, {2048}}).decode();
+  AttentionRig({DType::bf16, 8, 1, 64, {1}, {1024}}).decode();
   AttentionRig({DType::f32, 4, 4, 64, {1}, {600}}).decode();
 }
 

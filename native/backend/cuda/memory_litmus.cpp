@@ -20,7 +20,7 @@ struct Pinned {
 };
 
 void gather(const KernelLibrary& kernels, const Stream& stream, const void* from, void* to, const std::int32_t* row) {
-  const GatherParams params{from, row, to, 1, kFloats, DType::f32};
+  const GatherParams params{from, row, to, nullptr, 1, kFloats, DType::f32};
   DeviceShape shape = stream.context().device().shape();
   shape.sms = stream.context().sms();
   kernels.launch({stream.handle(), 0}, plan_gather(params, shape), params);
