@@ -151,7 +151,14 @@ PinnedMemory::PinnedMemory(std::shared_ptr<const Device> device, std::size_t byt
 }
 
 void PinnedMemory::release() noexcept {
-  if (data_ != nullptr) device_->driver().MemFreeHost(data_);
+  if (data_ != nullptr) {
+    // It wants a context, and a thread that ends an engine has none.
+    const Driver& driver = device_->driver();
+    CUcontext popped = nullptr;
+    const bool entered = driver.CtxPushCurrent(device_->primary()) == CUDA_SUCCESS;
+    driver.MemFreeHost(data_);
+    if (entered) driver.CtxPopCurrent(&popped);
+  }
   data_ = nullptr;
   bytes_ = 0;
 }
