@@ -38,7 +38,7 @@ Engine::Impl::Impl(EngineParts parts, const EngineOptions& options, EventSink& s
   partition_ = backend_->configure(options.partition);
   read_lane_info();
   install_workspaces(make_workspaces(options.max_batch_tokens));
-  for (const Phase phase : {Phase::prefill, Phase::decode}) prepare_decode(phase);
+  prepare_decode();
   start_lanes();
 }
 
@@ -74,10 +74,10 @@ void Engine::Impl::install_workspaces(Workspaces made) {
   }
 }
 
-void Engine::Impl::prepare_decode(Phase phase) {
+void Engine::Impl::prepare_decode() {
   if (most_in_flight_ == 1) return;  // nothing is kept: every step is issued as it comes
-  Workspace& workspace = *lanes_[int(phase)].workspace;
-  Lane& lane = backend_->lane(phase);
+  Workspace& workspace = *lanes_[int(Phase::decode)].workspace;
+  Lane& lane = backend_->lane(Phase::decode);
   const std::int64_t most = std::min(workspace.max_logit_rows(), options_.max_sequences);
   // Every row is wanted. The device may read the list long after the program has returned.
   auto all = std::make_shared<std::vector<std::int32_t>>(std::size_t(workspace.max_logit_rows()));

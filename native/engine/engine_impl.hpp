@@ -65,7 +65,8 @@ class Engine::Impl {
   // Null where the lane's own has that size already.
   [[nodiscard]] Workspaces make_workspaces(std::int64_t max_batch_tokens) const;
   void install_workspaces(Workspaces made);
-  void prepare_decode(Phase lane);
+  // The decode lane's: no schedule decodes on the other.
+  void prepare_decode();
   void read_lane_info();
   void notify();
   // Hands the events collected so far to the sink, in order. Call without the lock.

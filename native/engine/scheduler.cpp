@@ -142,7 +142,7 @@ std::optional<Step> Engine::Impl::next_step(Phase lane, double now) {
   if (builder.empty()) return std::nullopt;
   Step step = builder.take();
   step.start_ms = now;
-  step.plain_decode = most_in_flight_ > 1 && budget.prompt_tokens == 0 &&
+  step.plain_decode = most_in_flight_ > 1 && lane == Phase::decode && budget.prompt_tokens == 0 &&
                       std::int64_t(step.segments.size()) <= lanes_[int(lane)].workspace->max_logit_rows() &&
                       std::ranges::all_of(step.segments, [](const Segment& segment) {
                         return segment.choice && decodes_plainly(*segment.request, *segment.choice, segment.choice->steps_in_flight - 1);
@@ -160,7 +160,7 @@ void Engine::Impl::apply_configurations() {
       Workspaces made = make_workspaces(configuration.options.max_batch_tokens);
       partition_ = backend_->configure(configuration.options.partition);
       install_workspaces(std::move(made));
-      for (const Phase phase : {Phase::prefill, Phase::decode}) prepare_decode(phase);
+      prepare_decode();
       read_lane_info();
       options_ = configuration.options;
     } catch (const Error& refused) {

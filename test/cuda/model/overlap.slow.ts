@@ -10,20 +10,17 @@ t.setTimeout(1_200_000);
 /** Two streams generate while a long prompt is computed. */
 const program = `
   const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split", maxBatchTokens: 512 });
-  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 120, ignoreEos: true }));
-  const first = running.map(async (stream) => {
+  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 60, ignoreEos: true }));
+  await Promise.all(running.map(async (stream) => {
     const iterator = stream[Symbol.asyncIterator]();
-    let tokens = 0;
-    while (tokens < 4) tokens += (await iterator.next()).value.tokenIds.length;
-    return (async () => { while (!(await iterator.next()).done); })();
-  });
-  const rest = await Promise.all(first);
-  const prompt = await model.generate(ids(1800, 3), { maxTokens: 1, ignoreEos: true });
-  await Promise.all(rest);
+    await iterator.next();
+    void (async () => { while (!(await iterator.next()).done); })();
+  }));
+  const prompt = await model.generate(ids(900, 3), { maxTokens: 1, ignoreEos: true });
   const results = await Promise.all(running.map((stream) => stream.result));
   say({
     partition: model.device.partition, notes: model.device.partitionNotes, lanes: model.device.lanes,
-    prompt: prompt.timing.phases, itl: results.map((one) => one.timing.itlMs.length),
+    prompt: prompt.timing.phases, tokens: results.map((one) => one.tokenIds.length),
   });
   await model.dispose();
 `;
@@ -68,14 +65,14 @@ t.test("without green contexts the lanes still overlap, and the library says wha
 /** Work while tokens come and nothing joins or leaves. */
 const steady = (tokens: number): string => `
   const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split" });
-  const results = await model.generate([ids(20, 1), ids(33, 2)], { maxTokens: ${tokens}, ignoreEos: true });
-  say(results.map((one) => one.tokenIds.length));
+  const result = await model.generate(ids(20, 1), { maxTokens: ${tokens}, ignoreEos: true, n: 2 });
+  say(result.choices.map((one) => one.tokenIds.length));
   await model.dispose();
 `;
 
 t.test("decoding more tokens allocates nothing, waits for no stream or context and copies from no pageable memory", async (t) => {
   const short = (await runOnDevice(t, { SMS: 16 }, steady(20))).report;
-  const long = (await runOnDevice(t, { SMS: 16 }, steady(100))).report;
+  const long = (await runOnDevice(t, { SMS: 16 }, steady(60))).report;
   t.equal(long.device_allocations, short.device_allocations, "device memory");
   t.equal(long.host_allocations, short.host_allocations, "pinned memory");
   t.equal(long.pageable_copies, 0, "no copy from pageable memory");
@@ -83,5 +80,5 @@ t.test("decoding more tokens allocates nothing, waits for no stream or context a
     t.equal(long.host_syncs[call] ?? 0, short.host_syncs[call] ?? 0, call);
   }
   t.equal(long.launches, short.launches, "every further step is a graph");
-  t.ok(long.graph_launches - short.graph_launches >= 79, "one graph launch a step", { short, long });
+  t.ok(long.graph_launches - short.graph_launches >= 39, "one graph launch a step", { short, long });
 });
