@@ -86,7 +86,7 @@ interface Picture {
 }
 
 const settingsOf = ({ partition, sms, seed }: Case): Settings => ({
-  SMS: sms, SEED: seed, MPS: partition === "mps" ? 1 : 0, GREEN: partition === "mps" ? 0 : 1,
+  SMS: sms, SEED: seed, MMA_SEED: 1, MPS: partition === "mps" ? 1 : 0, GREEN: partition === "mps" ? 0 : 1,
 });
 const textOf = (one: Case): string => names.map((name) => `${name} ${one[name]}`).join(", ");
 const cases = process.env["SPLITWISER_TEST_LONG"] === "1" ? fullProduct() : pairwise();

@@ -15,7 +15,7 @@ const library = join(process.env["SPLITWISER_SIMDRIVER"] ?? join(root, "build/si
 /** Settings of test/simdriver/driver/settings.hpp, without their prefix. */
 export type Settings = Partial<
   Record<
-    | "ARCH" | "SMS" | "MEMORY" | "SEED" | "WORKERS" | "MMA" | "MPS" | "GREEN" | "DRIVER_VERSION" | "MISSING" | "FAIL" | "STALL"
+    | "ARCH" | "SMS" | "MEMORY" | "SEED" | "WORKERS" | "MMA" | "MMA_SEED" | "MPS" | "GREEN" | "DRIVER_VERSION" | "MISSING" | "FAIL" | "STALL"
     | "NO_DEVICE" | "TRACE",
     string | number
   >

@@ -12,6 +12,7 @@ simt::Machine& machine() {
     options.sms = from.sms;
     options.arch = from.arch;
     options.seed = from.seed;
+    options.mma_seed = from.mma_seed;
     options.workers = from.workers;
     options.spin_limit = from.spin_limit;
     options.mma = from.mma_truncated ? simt::MmaMode::truncated : simt::MmaMode::ordered;

@@ -71,6 +71,7 @@ Settings read() {
   reader.number("SIMDRIVER_SMS", to.sms, 1, 192);
   reader.number("SIMDRIVER_MEMORY", to.memory_bytes, 1, ~std::uint64_t(0) >> 1);
   reader.number("SIMDRIVER_SEED", to.seed, 0, ~std::uint64_t(0));
+  reader.number("SIMDRIVER_MMA_SEED", to.mma_seed, 0, ~std::uint64_t(0));
   reader.number("SIMDRIVER_WORKERS", to.workers, 1, 64);
   reader.number("SIMDRIVER_SPINS", to.spin_limit, 1, ~std::uint64_t(0) >> 1);
   if (const char* text = std::getenv("SIMDRIVER_MMA"); text && *text) {

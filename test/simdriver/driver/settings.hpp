@@ -23,6 +23,9 @@ struct Settings {
   std::uint64_t spin_limit = 2'000'000;
   // SIMDRIVER_MMA: sums of the tensor cores: "ordered" or "truncated" (simt::MmaMode). Default: ordered.
   bool mma_truncated = false;
+  // SIMDRIVER_MMA_SEED: of the order of these sums alone, to compare bits under other orders of blocks, warps and lanes.
+  // Default: 0, SIMDRIVER_SEED.
+  std::uint64_t mma_seed = 0;
   // SIMDRIVER_MPS: 1 = this process is a client of an MPS server. Default: 0.
   bool mps = false;
   // SIMDRIVER_GREEN: 0 = green contexts are refused, as on MIG with too few SMs or on WSL. Default: 1.

@@ -17,7 +17,8 @@ Machine::Impl::Impl(const Options& with)
   options.live_blocks = std::max(options.live_blocks, 1);
   sms.resize(static_cast<std::size_t>(options.sms));
   std::iota(mma_order.begin(), mma_order.end(), std::uint8_t{0});
-  for (std::uint32_t i = 16; i > 0; --i) std::swap(mma_order[i], mma_order[random.below(i + 1)]);
+  Random order(options.mma_seed != 0 ? options.mma_seed : options.seed);
+  for (std::uint32_t i = 16; i > 0; --i) std::swap(mma_order[i], mma_order[order.below(i + 1)]);
   if (checked()) checker = new_checker(*this);
   for (int i = 0; i < options.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(*this, i, options.seed * 64 + static_cast<std::uint64_t>(i) + 1));

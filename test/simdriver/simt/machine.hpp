@@ -67,6 +67,7 @@ struct Options {
   std::uint64_t seed = 1;
   int workers = 1;               // OS threads; the checked tier uses one
   MmaMode mma = MmaMode::ordered;
+  std::uint64_t mma_seed = 0;    // of the order of sums, where it is to stay while other orders change; 0: `seed`
   AsyncCopies async_copies = AsyncCopies::mixed;
   int live_blocks = 6;           // a worker's blocks in execution; more only while these spin
   std::uint64_t spin_limit = 2'000'000;  // yields in a row without a thread's end or a barrier: a deadlock
