@@ -1,5 +1,6 @@
 // What the scripts of the CUDA side share: the tiers of the simulated driver, building, running its tests.
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { findNvcc } from "./nvcc.mjs";
 import { buildNative, programIn, root, run, runNativeTests } from "./steps.mjs";
@@ -34,13 +35,21 @@ export async function buildAllTargets() {
   return `six targets: ${now} s now, ${sum("seconds").toFixed(0)} s of nvcc when each file was compiled, ${(sum("bytes") / 1e6).toFixed(2)} MB`;
 }
 
-/** The native CUDA tests on one tier of the simulated driver. What its report holds against the run is one failure. */
-export async function runOnTier(tier, { seed, long = false, filters = [] }) {
-  const report = join(root, "build-check", `simdriver-${tier}-${seed}.json`);
+/** The native CUDA tests on one tier of the simulated driver, in as many processes as there are cores, 4 at most. */
+export async function runOnTier(tier, options) {
+  const parts = Math.min(4, availableParallelism());
+  const counts = await Promise.all(Array.from({ length: parts }, (_, part) => runPart(tier, `${part}/${parts}`, options)));
+  const sum = (name) => counts.reduce((total, one) => total + one[name], 0);
+  return { passed: sum("passed"), failed: sum("failed") };
+}
+
+/** What the driver's report holds against the run is one failure. */
+async function runPart(tier, part, { seed, long = false, filters = [] }) {
+  const report = join(root, "build-check", `simdriver-${tier}-${seed}-${part.replace("/", "-")}.json`);
   mkdirSync(dirname(report), { recursive: true });
   rmSync(report, { force: true });
   const env = { SPLITWISER_CUDA_LIBRARY: libraryOf(tier), SIMDRIVER_SEED: String(seed), SIMDRIVER_REPORT: report, SPLITWISER_TEST_TIER: tier };
-  const counts = await runNativeTests({ program: cudaTests, filters, env: { ...env, ...(long ? { SPLITWISER_TEST_LONG: "1" } : {}) } });
+  const counts = await runNativeTests({ program: cudaTests, filters: [`--part=${part}`, ...filters], env: { ...env, ...(long ? { SPLITWISER_TEST_LONG: "1" } : {}) } });
   const findings = existsSync(report) ? (JSON.parse(readFileSync(report, "utf8")).findings ?? []) : [];
   for (const finding of findings) console.log(`  # ${typeof finding === "string" ? finding : JSON.stringify(finding)}`);
   if (findings.length > 0) counts.failed += 1;

@@ -1,5 +1,5 @@
 // Sampling on the device: the host's tokens from the same logits, to the bit, whatever the grid and the block; logprobs as the
-// host's to rounding. SPLITWISER_LONG=1: a million rows.
+// host's to rounding. SPLITWISER_TEST_LONG=1: a million rows.
 #include "sample.hpp"
 
 #include <cmath>
@@ -22,7 +22,7 @@ using namespace cuda_test;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 bool long_test() {
-  const char* wish = std::getenv("SPLITWISER_LONG");
+  const char* wish = std::getenv("SPLITWISER_TEST_LONG");
   return wish != nullptr && std::string(wish) == "1";
 }
 

@@ -72,10 +72,16 @@ for (const family of familyNames) {
   }
 }
 
-t.test("the bundled model writes the golden's tokens in every schedule, as far as margins allow", async (t) => {
+/** Float16 activations move a logit by a few hundredths. */
+const clearMargin = 0.1;
+
+t.test("the bundled model writes the golden's tokens in every schedule, where margins are clear", async (t) => {
   const golden = loadBundledGolden();
   const model = await load(t, bundledModel, { device: "cuda" });
-  const cases = golden.cases;
+  // Without SPLITWISER_TEST_LONG=1 only some, the short ones: a simulator is slow.
+  const most = process.env["SPLITWISER_TEST_LONG"] === "1" ? golden.cases.length : 6;
+  const cases = golden.cases.filter((one) => one.minTop2Margin > clearMargin).slice(0, most);
+  t.ok(cases.length >= 2, "some goldens have clear margins", { margins: golden.cases.map((one) => one.minTop2Margin) });
   const runs = await inTurn(schedules, async (schedule) => {
     await model.configure({ schedule });
     return within(model.generate(cases.map((one) => one.promptIds), { maxTokens: golden.maxNewTokens }), schedule, 600_000);
@@ -84,11 +90,8 @@ t.test("the bundled model writes the golden's tokens in every schedule, as far a
     const tokens = (runs[s] as Completion[]).map((one) => [...one.tokenIds]);
     t.same(tokens, (runs[0] as Completion[]).map((one) => [...one.tokenIds]), `${schedule}: the tokens of sequential`);
   }
-  // Float16 activations move a logit by a few hundredths.
-  const clear = cases.filter((one) => one.minTop2Margin > 0.1);
-  t.ok(clear.length >= 2, "some goldens have clear margins", { margins: cases.map((one) => one.minTop2Margin) });
-  for (const one of clear) {
-    const result = (runs[0] as Completion[])[cases.indexOf(one)];
+  for (const [i, one] of cases.entries()) {
+    const result = (runs[0] as Completion[])[i];
     t.same([...(result?.tokenIds ?? [])], one.greedyIds, `${one.name}: tokens`);
     t.equal(result?.text, one.greedyText, `${one.name}: text`);
   }
