@@ -10,13 +10,13 @@ t.setTimeout(1_200_000);
 /** Two streams generate while a long prompt is computed. */
 const program = `
   const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split", maxBatchTokens: 512 });
-  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 60, ignoreEos: true }));
+  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 40, ignoreEos: true }));
   await Promise.all(running.map(async (stream) => {
     const iterator = stream[Symbol.asyncIterator]();
     await iterator.next();
     void (async () => { while (!(await iterator.next()).done); })();
   }));
-  const prompt = await model.generate(ids(900, 3), { maxTokens: 1, ignoreEos: true });
+  const prompt = await model.generate(ids(600, 3), { maxTokens: 1, ignoreEos: true });
   const results = await Promise.all(running.map((stream) => stream.result));
   say({
     partition: model.device.partition, notes: model.device.partitionNotes, lanes: model.device.lanes,
