@@ -1,12 +1,14 @@
 // `npm run test:mutants -- [--subset] [part of a name ...]`: for each test/mutants/*.patch, applies it to a copy of the tree, rebuilds and
 // requires the test that it names to fail. The patch's text before its first diff says how:
 //   Test: native PART OF A NAME            a native test
-//   Test: tap test/x.test.ts [--grep=RE]   a tap file, and in it a test or assertion with a name like that
+//   Test: tap test/x.test.ts [--grep=RE]   a tap file, and in it a test or assertion with a name like that; those of test/cuda/ run on the
+//                                          simulated driver of this tree
 //   Subset: yes                            run by .ci/run as well
 // Every named test must pass in the copy before any mutant is applied: a test that always fails proves nothing.
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buildCuda, tiers } from "./cuda-steps.mjs";
 import { buildNative, buildTargets, buildTypeScript, report, root, run, runNativeTests, runTap } from "./steps.mjs";
 
 const timeoutMs = 180_000;
@@ -50,7 +52,8 @@ async function runTest({ kind, test }) {
   if (kind === "native") return runNativeTests({ cwd: copy, filters: [test], output: "ignore", timeoutMs });
   const [, file, pattern] = /^(\S+)(?:\s+--grep[= ](.+))?$/.exec(test) ?? [];
   if (file === undefined) throw new Error(`expected "Test: tap FILE [--grep=RE]", came "${test}"`);
-  const counts = await runTap({ cwd: copy, files: [file], args: [`--timeout=${timeoutMs / 1000}`], output: "ignore", timeoutMs: 2 * timeoutMs });
+  const env = file.startsWith("test/cuda/") ? { SPLITWISER_SIMDRIVER: tiers.fast.folder } : {};
+  const counts = await runTap({ cwd: copy, files: [file], args: [`--timeout=${timeoutMs / 1000}`], output: "ignore", timeoutMs: 2 * timeoutMs, env });
   // A file that hangs or crashes fails without a name of its own.
   const named = new RegExp(pattern ?? "");
   const seen = counts.failures.length === 0 || counts.failures.some((name) => named.test(name) || /^timeout!|exit|signal/i.test(name));
@@ -65,6 +68,7 @@ async function applied(mutant, ...flags) {
 }
 
 async function unchanged() {
+  if (mutants.some(({ test }) => test.startsWith("test/cuda/"))) await buildCuda(tiers.fast.targets);
   copyTree();
   await build();
   const tests = new Map(mutants.map((mutant) => [`${mutant.kind} ${mutant.test.replace(/ --grep.*/, "")}`, mutant]));

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "cases.hpp"
 #include "paged.hpp"
 
@@ -32,7 +32,7 @@ constexpr int kPageSize = 16;
 void check_last_row(Row& row, const std::vector<float>& qkv, const float* out, int context, DType type) {
   Check check(1e-5, 1e-5);
   const auto stored = [&](float value) {
-    return double(cpu::with_type(type, [&](auto t) { return cpu::widen(cpu::narrow<decltype(t)>(value)); }));
+    return double(with_type(type, [&](auto t) { return widen(narrow<decltype(t)>(value)); }));
   };
   for (int head = 0; head < kHeads; ++head) {
     const float* q = qkv.data() + (context - 1) * 3 * kWidth + head * kHeadDim;

@@ -1,7 +1,7 @@
 // Linear layers of OPT-125M.
 #include <cmath>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "cases.hpp"
 
 namespace splitwiser::bench {
@@ -16,7 +16,7 @@ constexpr Shape kShapes[] = {{"qkv", 2304, 768}, {"out", 768, 768}, {"up", 3072,
                              {"head", 50272, 768}};
 
 float stored(float value, DType type) {
-  return cpu::with_type(type, [&](auto t) { return cpu::widen(cpu::narrow<decltype(t)>(value)); });
+  return with_type(type, [&](auto t) { return widen(narrow<decltype(t)>(value)); });
 }
 
 Row run(const Context& context, const Shape& shape, std::int64_t rows, DType type) {

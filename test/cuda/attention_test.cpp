@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "check.hpp"
 #include "harness.hpp"
 
@@ -23,9 +23,9 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 Bytes stored(DType type, const std::vector<float>& values) {
   Bytes bytes(values.size() * bytes_of(type));
-  cpu::with_type(type, [&](auto t) {
+  with_type(type, [&](auto t) {
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto number = cpu::narrow<decltype(t)>(values[i]);
+      const auto number = narrow<decltype(t)>(values[i]);
       std::memcpy(bytes.data() + i * sizeof(number), &number, sizeof(number));
     }
   });
@@ -34,10 +34,10 @@ Bytes stored(DType type, const std::vector<float>& values) {
 
 std::vector<float> values_of(DType type, const Bytes& bytes) {
   std::vector<float> values(bytes.size() / bytes_of(type));
-  cpu::with_type(type, [&](auto t) {
+  with_type(type, [&](auto t) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       std::memcpy(&t, bytes.data() + i * sizeof(t), sizeof(t));
-      values[i] = cpu::widen(t);
+      values[i] = widen(t);
     }
   });
   return values;

@@ -13,11 +13,11 @@ using namespace cpu_test;
 
 TEST("f16 widens and narrows exactly for all 65,536 values") {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
-    const cpu::F16 half{std::uint16_t(bits)};
-    const float wide = cpu::widen(half);
-    const cpu::F16 back = cpu::narrow<cpu::F16>(wide);
+    const F16 half{std::uint16_t(bits)};
+    const float wide = widen(half);
+    const F16 back = narrow<F16>(wide);
     if (std::isnan(wide)) {
-      CHECK(std::isnan(cpu::widen(back)));
+      CHECK(std::isnan(widen(back)));
     } else {
       CHECK_EQ(back.bits, half.bits);
     }
@@ -32,26 +32,26 @@ TEST("narrowing rounds to nearest, ties to even, in plain C++ and in every instr
                                std::nanf(""), 3.3895314e38f, 1e-40f};
   // Around every border of f16: halves between neighbours, and the floats beside them.
   for (std::uint32_t bits = 0; bits < 0x7bffu; bits += 7) {
-    const float low = cpu::widen(cpu::F16{std::uint16_t(bits)});
-    const float high = cpu::widen(cpu::F16{std::uint16_t(bits + 1)});
+    const float low = widen(F16{std::uint16_t(bits)});
+    const float high = widen(F16{std::uint16_t(bits + 1)});
     const float middle = low + (high - low) / 2;
     values.insert(values.end(), {middle, std::nextafter(middle, high), -std::nextafter(middle, low)});
-    CHECK_EQ(cpu::narrow<cpu::F16>(middle).bits, bits % 2 == 0 ? bits : bits + 1);
-    CHECK_EQ(cpu::narrow<cpu::F16>(std::nextafter(middle, high)).bits, bits + 1);
-    CHECK_EQ(cpu::narrow<cpu::F16>(std::nextafter(middle, low)).bits, bits);
+    CHECK_EQ(narrow<F16>(middle).bits, bits % 2 == 0 ? bits : bits + 1);
+    CHECK_EQ(narrow<F16>(std::nextafter(middle, high)).bits, bits + 1);
+    CHECK_EQ(narrow<F16>(std::nextafter(middle, low)).bits, bits);
   }
-  CHECK_EQ(cpu::narrow<cpu::BF16>(1.00390625f).bits, 0x3f80);  // a tie: to even
-  CHECK_EQ(cpu::narrow<cpu::BF16>(1.01171875f).bits, 0x3f82);
+  CHECK_EQ(narrow<BF16>(1.00390625f).bits, 0x3f80);  // a tie: to even
+  CHECK_EQ(narrow<BF16>(1.01171875f).bits, 0x3f82);
   for (const cpu::Isa isa : cpu::runnable_isas()) {
     const cpu::CpuKernels& kernels = cpu::kernels_of(isa);
     for (const DType type : {DType::f16, DType::bf16}) {
       std::vector<std::uint16_t> stored(values.size());
       kernels.narrow(values.data(), std::int64_t(values.size()), type, reinterpret_cast<std::byte*>(stored.data()));
       for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::uint16_t scalar = type == DType::f16 ? cpu::narrow<cpu::F16>(values[i]).bits
-                                                        : cpu::narrow<cpu::BF16>(values[i]).bits;
+        const std::uint16_t scalar = type == DType::f16 ? narrow<F16>(values[i]).bits
+                                                        : narrow<BF16>(values[i]).bits;
         if (std::isnan(values[i])) {
-          const float back = type == DType::f16 ? cpu::widen(cpu::F16{stored[i]}) : cpu::widen(cpu::BF16{stored[i]});
+          const float back = type == DType::f16 ? widen(F16{stored[i]}) : widen(BF16{stored[i]});
           CHECK(std::isnan(back));
         } else {
           CHECK_EQ(stored[i], scalar);

@@ -11,7 +11,7 @@
 
 #include "backend/backend.hpp"
 #include "backend/cpu/cpu_backend.hpp"
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "backend/cpu/isa.hpp"
 
 namespace splitwiser::cpu_test {
@@ -52,7 +52,7 @@ inline std::vector<float> random_values(std::int64_t count, unsigned seed, float
 
 // A value as it is after storage in `type`.
 inline float rounded(float value, DType type) {
-  return cpu::with_type(type, [&](auto t) { return cpu::widen(cpu::narrow<decltype(t)>(value)); });
+  return with_type(type, [&](auto t) { return widen(narrow<decltype(t)>(value)); });
 }
 
 // A matrix as it would lie in a file, at an odd address.
@@ -61,12 +61,12 @@ class FileMatrix {
   FileMatrix(std::int64_t rows, std::int64_t cols, DType type, unsigned seed, float scale = 1)
       : values(random_values(rows * cols, seed, scale)), bytes_(1 + values.size() * bytes_of(type)), rows_(rows),
         cols_(cols), type_(type) {
-    cpu::with_type(type, [&](auto t) {
+    with_type(type, [&](auto t) {
       using T = decltype(t);
       for (std::size_t i = 0; i < values.size(); ++i) {
-        const T stored = cpu::narrow<T>(values[i]);
+        const T stored = narrow<T>(values[i]);
         std::memcpy(bytes_.data() + 1 + i * sizeof(T), &stored, sizeof(T));
-        values[i] = cpu::widen(stored);
+        values[i] = widen(stored);
       }
     });
   }

@@ -121,9 +121,9 @@ t.test("what OPT-125M's launches need", (t) => {
   const attention = (context: number) => needsOf({ ...one, role: "attention", kernel: "a", grid: 12 }, { ...decode, context });
   t.match(attention(512), { units: 12, streamedBytes: 12 * 512 * 256, mma: 12 * 8 * 64 });
   t.match(attention(513), { units: 24, streamedBytes: 12 * 513 * 256, mma: 12 * 9 * 64 });
-  // Two splits: two queries and an output, 2 x 68 floats written, 4 x 16 x 32 bytes for the fold; 24 units of 396 bytes of arrays each and
+  // Two splits: two queries and an output, 2 x 68 floats written, 2 x 16 x 32 bytes for the fold; 24 units of 396 bytes of arrays each and
   // 48 searches of 140 in vain, 9 leaves of 128.
-  t.equal(attention(513).requestedBytes - attention(513).streamedBytes, 12 * (128 * 3 + 2 * 68 * 4 + 2048) + 24 * 396 + 48 * 140 + 12 * 9 * 128);
+  t.equal(attention(513).requestedBytes - attention(513).streamedBytes, 12 * (128 * 3 + 2 * 68 * 4 + 1024) + 24 * 396 + 48 * 140 + 12 * 9 * 128);
   // In a graph each thread asks for the number of real rows.
   const inGraph = needsOf({ ...one, inGraph: true, role: "up", kernel: "gemm_narrow8_f16", grid: 192 }, decode);
   t.equal(inGraph.requestedBytes - upward.requestedBytes, 4 * 192 * 256);

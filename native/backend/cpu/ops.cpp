@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "support/error.hpp"
 
 namespace splitwiser::cpu {

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "support/error.hpp"
 
 namespace splitwiser::cpu {

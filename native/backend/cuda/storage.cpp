@@ -4,16 +4,12 @@
 #include <cstring>
 #include <string>
 
-#include "backend/cpu/half.hpp"
 #include "gemm.hpp"
 #include "support/error.hpp"
+#include "support/half.hpp"
 
 namespace splitwiser::cuda {
 namespace {
-
-using cpu::narrow;
-using cpu::widen;
-using cpu::with_type;
 
 constexpr std::int64_t kRowUnit = 8;  // elements: rows of 16 bit numbers begin on 16 bytes
 constexpr int kPageUnit = 16;         // tokens

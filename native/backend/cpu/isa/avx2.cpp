@@ -6,7 +6,7 @@
 
 #include <immintrin.h>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "backend/cpu/isa/inline.hpp"
 
 #if defined(__clang__)

@@ -6,7 +6,7 @@
 
 #include <arm_neon.h>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "backend/cpu/isa/inline.hpp"
 
 namespace splitwiser::cpu::neon {

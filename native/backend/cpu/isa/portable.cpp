@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstring>
 
-#include "backend/cpu/half.hpp"
+#include "support/half.hpp"
 #include "backend/cpu/isa/inline.hpp"
 #include "backend/cpu/kernels.hpp"
 
@@ -57,7 +57,7 @@ struct V {
   SPLITWISER_INLINE void store(float* p) const { std::memcpy(p, &v, sizeof v); }
   template <typename T>
   SPLITWISER_INLINE void store(T* p) const {
-    for (int i = 0; i < kWidth; ++i) p[i] = splitwiser::cpu::narrow<T>(v[i]);
+    for (int i = 0; i < kWidth; ++i) p[i] = splitwiser::narrow<T>(v[i]);
   }
 
   static SPLITWISER_INLINE V fma(V a, V b, V c) { return {a.v * b.v + c.v}; }

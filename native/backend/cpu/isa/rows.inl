@@ -51,7 +51,7 @@ template <typename T>
 inline void narrow_to(const float* from, std::int64_t count, T* to) {
   std::int64_t i = 0;
   for (; i + V::kWidth <= count; i += V::kWidth) V::load(from + i).store(to + i);
-  for (; i < count; ++i) to[i] = splitwiser::cpu::narrow<T>(from[i]);
+  for (; i < count; ++i) to[i] = splitwiser::narrow<T>(from[i]);
 }
 
 inline void narrow(const float* from, std::int64_t count, DType type, std::byte* to) {

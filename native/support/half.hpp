@@ -4,9 +4,9 @@
 #include <bit>
 #include <cstdint>
 
-#include "backend/backend.hpp"
+#include "types.hpp"  // kernels/: DType
 
-namespace splitwiser::cpu {
+namespace splitwiser {
 
 struct F16 {
   std::uint16_t bits;
@@ -78,4 +78,4 @@ decltype(auto) with_type(DType type, F&& f) {
   return f(float{});
 }
 
-}  // namespace splitwiser::cpu
+}  // namespace splitwiser
