@@ -1,5 +1,5 @@
 // Decode: segments of one row. A unit of work is (segment, KV head, 16 query heads of its group, split of the keys), and
-// a warp (at head dim 256 a block of two) has its own; who is the last of a row's splits to finish folds them.
+// a warp, or where DecodeShape says so a block, has its own; who is the last of a row's splits to finish folds them.
 #pragma once
 
 #include "attention_leaf.cuh"
@@ -111,29 +111,30 @@ __device__ __forceinline__ void fold_splits(const AttentionParams& params, int s
   }
 }
 
-template <class Type, int HeadDim>
+template <class Type, int HeadDim, bool Block = false>
 __device__ __forceinline__ void decode(const AttentionParams& params) {
   using Shape = AttentionShape<Element<Type>::kBytes, HeadDim>;
-  using Stream = KvStream<Shape, Shape::kDecodeUnitThreads, Shape::kDecodeStepKeys, Shape::kDecodeStages>;
-  constexpr int kThreads = Shape::kDecodeUnitThreads;
-  constexpr int kDims = Shape::kWarpDims;
+  using Tiling = DecodeShape<Shape, Block>;
+  using Stream = KvStream<Shape, Tiling::kUnitThreads, Tiling::kStepKeys, Tiling::kStages>;
+  constexpr int kThreads = Tiling::kUnitThreads;
+  constexpr int kDims = Tiling::kWarpDims;
   constexpr int kLeavesPerSplit = kSplitKeys / kLeafKeys;
 
   const int lane = int(threadIdx.x % 32);
   const int thread = int(threadIdx.x % kThreads);
   const int slot = int(threadIdx.x / kThreads);    // of the block's units
-  const int dim_part = int(threadIdx.x / 32 % Shape::kDimParts);
-  const int memory = slot * Shape::kDecodeUnitBytes;
+  const int dim_part = int(threadIdx.x / 32 % Tiling::kDimParts);
+  const int memory = slot * Tiling::kUnitBytes;
 
   const int group = params.heads / params.kv_heads;
   const int m_tiles = (group + kFragmentRows - 1) / kFragmentRows;
   Scoring scoring;
   scoring.factor = plain_factor(params);
-  Stream stream(params, memory + Shape::kDecodeQueryBytes, thread);
+  Stream stream(params, memory + Tiling::kQueryBytes, thread);
 
   UnitWalk walk(params, params.kv_heads * m_tiles, lane);
   // Neighbouring units on different multiprocessors: few units use all of them.
-  for (int unit = slot * int(gridDim.x) + int(blockIdx.x); walk.seek(unit); unit += int(gridDim.x) * Shape::kDecodeUnits) {
+  for (int unit = slot * int(gridDim.x) + int(blockIdx.x); walk.seek(unit); unit += int(gridDim.x) * Tiling::kUnits) {
     const int kv_head = walk.part / m_tiles;
     const int first_in_group = walk.part % m_tiles * kFragmentRows;
     const int first_head = kv_head * group + first_in_group;
@@ -152,10 +153,10 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
     const int first_leaf = max(begin / kLeafKeys, split * kLeavesPerSplit);
     const int end = min(walk.length, (split + 1) * kSplitKeys);
     stream.start(walk.segment, kv_head, begin, end, first_leaf);
-    const int query_place = Shape::kDecodeKeepsQuery ? stream.last_stage() : memory;
+    const int query_place = Tiling::kKeepsQuery ? stream.last_stage() : memory;
     if (dim_part == 0) fill_queries<Type, Shape>(params, row_at, query_place, lane);
     sync_threads<kThreads>();
-    Query<Shape, Shape::kDecodeKeepsQuery> query;
+    Query<Shape, Tiling::kKeepsQuery> query;
     query.take(query_place, lane);
 
     SoftmaxState<kDims / 4> state[2];
@@ -169,7 +170,7 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
     if (walk.splits == 1) {
       // The fold of one split: merging into the empty state changes nothing but the sign of zeros.
       sync_threads<kThreads>();  // the ring is free
-      write_rows<Type>(params, row_at, state, ptx::shared_memory() + memory + dim_part * Shape::kOutputBytes, dim_part * kDims,
+      write_rows<Type>(params, row_at, state, ptx::shared_memory() + memory + dim_part * Tiling::kOutputBytes, dim_part * kDims,
                        lane);
       continue;
     }

@@ -9,8 +9,8 @@ namespace splitwiser {
                     (AttentionShape<2, dim>::kPrefillBlocks)) {                                            \
     attention::prefill<ptx::F16, dim>(params);                                                            \
   }                                                                                                        \
-  SPLITWISER_KERNEL(attention_decode_f16_d##dim, AttentionParams, (AttentionShape<2, dim>::kDecodeThreads),   \
-                    (AttentionShape<2, dim>::kDecodeBlocks)) {                                             \
+  SPLITWISER_KERNEL(attention_decode_f16_d##dim, AttentionParams, (DecodeShape<AttentionShape<2, dim>, false>::kThreads),   \
+                    (DecodeShape<AttentionShape<2, dim>, false>::kBlocks)) {                                             \
     attention::decode<ptx::F16, dim>(params);                                                             \
   }
 
@@ -19,5 +19,15 @@ SPLITWISER_ATTENTION(80)
 SPLITWISER_ATTENTION(96)
 SPLITWISER_ATTENTION(128)
 SPLITWISER_ATTENTION(256)
+
+#define SPLITWISER_BLOCK_DECODE(dim)                                                           \
+  SPLITWISER_KERNEL(attention_decode_block_f16_d##dim, AttentionParams,                        \
+                    (DecodeShape<AttentionShape<2, dim>, true>::kThreads),                    \
+                    (DecodeShape<AttentionShape<2, dim>, true>::kBlocks)) {                    \
+    attention::decode<ptx::F16, dim, true>(params);                                            \
+  }
+
+SPLITWISER_BLOCK_DECODE(64)
+SPLITWISER_BLOCK_DECODE(128)
 
 }  // namespace splitwiser

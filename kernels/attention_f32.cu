@@ -9,8 +9,8 @@ namespace splitwiser {
                     (AttentionShape<4, dim>::kPrefillBlocks)) {                                            \
     attention::prefill<float, dim>(params);                                                            \
   }                                                                                                        \
-  SPLITWISER_KERNEL(attention_decode_f32_d##dim, AttentionParams, (AttentionShape<4, dim>::kDecodeThreads),   \
-                    (AttentionShape<4, dim>::kDecodeBlocks)) {                                             \
+  SPLITWISER_KERNEL(attention_decode_f32_d##dim, AttentionParams, (DecodeShape<AttentionShape<4, dim>, false>::kThreads),   \
+                    (DecodeShape<AttentionShape<4, dim>, false>::kBlocks)) {                                             \
     attention::decode<float, dim>(params);                                                             \
   }
 

@@ -97,7 +97,9 @@ template <class Type, class Shape, int Dims, int Tiles>
 __device__ __forceinline__ void add_values(int place, int lane, int first_dim, const float (*weights)[4],
                                            SoftmaxState<Dims / 4> (&state)[2]) {
   if constexpr (Shape::kHalf) {
-    const int from = place + matrix_lane<Shape>(lane) + first_dim * 2;  // first_dim: 0 or 128
+    constexpr bool kWholeSpans = Dims % 64 == 0;  // of 128 bytes, within which pieces are turned
+    const int from = place + matrix_lane<Shape>(lane) + (kWholeSpans ? first_dim * 2 : 0);
+    const int first_pair = kWholeSpans ? 0 : first_dim / 16;
 #pragma unroll
     for (int k = 0; k < Tiles / 2; ++k) {
       const float* even = weights[2 * k];
@@ -107,7 +109,7 @@ __device__ __forceinline__ void add_values(int place, int lane, int first_dim, c
 #pragma unroll
       for (int t = 0; t < Dims / 8; t += 2) {
         std::uint32_t b[4];  // dims 0 .. 7 at keys 0 .. 7 and 8 .. 15, then dims 8 .. 15
-        ptx::ldmatrix_x4_trans(b, ptx::shared_memory() + piece_pair<Shape>(from, t / 2) + k * 16 * Shape::kRowBytes);
+        ptx::ldmatrix_x4_trans(b, ptx::shared_memory() + piece_pair<Shape>(from, first_pair + t / 2) + k * 16 * Shape::kRowBytes);
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const std::uint32_t pair[2] = {b[2 * i], b[2 * i + 1]};

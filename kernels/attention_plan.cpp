@@ -12,7 +12,6 @@ namespace {
 struct Variant {
   const char* kernel;
   int threads, shared_bytes, blocks;  // blocks: as many as registers allow
-  int units_per_block;
 };
 
 struct Variants {
@@ -20,18 +19,27 @@ struct Variants {
   int head_dim;
   int prefill_rows;
   Variant prefill, decode;
+  Variant block_decode;  // no kernel: there is none
 };
 
-template <int Bytes, int Dim>
-constexpr Variants variants(DType dtype, const char* prefill, const char* decode) {
-  using Shape = AttentionShape<Bytes, Dim>;
-  return {dtype, Dim, Shape::kPrefillRows,
-          {prefill, Shape::kPrefillThreads, Shape::kPrefillBytes, Shape::kPrefillBlocks, 1},
-          {decode, Shape::kDecodeThreads, Shape::kDecodeBytes, Shape::kDecodeBlocks, Shape::kDecodeUnits}};
+template <class Tiling>
+constexpr Variant decode_variant(const char* kernel) {
+  return {kernel, Tiling::kThreads, Tiling::kBytes, Tiling::kBlocks};
 }
 
-#define SPLITWISER_VARIANTS(type, bytes, dim) \
-  variants<bytes, dim>(DType::type, "attention_prefill_" #type "_d" #dim, "attention_decode_" #type "_d" #dim)
+template <int Bytes, int Dim>
+constexpr Variants variants(DType dtype, const char* prefill, const char* decode, const char* block_decode) {
+  using Shape = AttentionShape<Bytes, Dim>;
+  Variants all{dtype, Dim, Shape::kPrefillRows,
+               {prefill, Shape::kPrefillThreads, Shape::kPrefillBytes, Shape::kPrefillBlocks},
+               decode_variant<DecodeShape<Shape, false>>(decode), {}};
+  if constexpr (kHasBlockDecode<Shape>) all.block_decode = decode_variant<DecodeShape<Shape, true>>(block_decode);
+  return all;
+}
+
+#define SPLITWISER_VARIANTS(type, bytes, dim)                                              \
+  variants<bytes, dim>(DType::type, "attention_prefill_" #type "_d" #dim,                  \
+                       "attention_decode_" #type "_d" #dim, "attention_decode_block_" #type "_d" #dim)
 constexpr std::array<Variants, 15> kVariants = {
     SPLITWISER_VARIANTS(f16, 2, 64),   SPLITWISER_VARIANTS(f16, 2, 80),   SPLITWISER_VARIANTS(f16, 2, 96),
     SPLITWISER_VARIANTS(f16, 2, 128),  SPLITWISER_VARIANTS(f16, 2, 256),  SPLITWISER_VARIANTS(bf16, 2, 64),
@@ -65,10 +73,14 @@ int shared_bytes_per_sm(int arch) {
   }
 }
 
-LaunchPlan plan(const Variant& variant, std::int64_t units, const DeviceShape& device) {
+// Blocks that the lane's multiprocessors hold at once.
+std::int64_t resident(const Variant& variant, const DeviceShape& device) {
   const int fitting = shared_bytes_per_sm(device.arch) / (variant.shared_bytes + 1024);
-  const std::int64_t resident = std::clamp(fitting, 1, variant.blocks);
-  const std::int64_t grid = std::min(units, device.sms * resident);
+  return device.sms * std::int64_t(std::clamp(fitting, 1, variant.blocks));
+}
+
+LaunchPlan plan(const Variant& variant, std::int64_t units, const DeviceShape& device) {
+  const std::int64_t grid = std::min(units, resident(variant, device));
   return {variant.kernel, std::uint32_t(grid), std::uint32_t(variant.threads), std::uint32_t(variant.shared_bytes)};
 }
 
@@ -99,7 +111,8 @@ LaunchPlan plan_attention_decode(const AttentionParams& params, const DeviceShap
   const Variants* found = find(params.head_dim, params.kv.dtype);
   const std::int64_t units = std::int64_t(params.step.segments) * params.kv_heads * m_tiles(params) * splits(params);
   if (found == nullptr || units <= 0) return {};
-  return plan(found->decode, units, device);
+  const bool block_each = found->block_decode.kernel != nullptr && units <= resident(found->block_decode, device);
+  return plan(block_each ? found->block_decode : found->decode, units, device);
 }
 
 }  // namespace splitwiser

@@ -41,27 +41,47 @@ struct AttentionShape {
   static constexpr int kPrefillBytes = kPrefillQueryBytes + kPrefillStages * kPrefillStepKeys * kRowBytes;
   static constexpr int kPrefillBlocks = HeadDim > 128 ? 1 : 2;
 
-  // Decode: a unit of work is one warp's, with its own query rows and ring; at head dim 256 two warps', which are a block.
-  static constexpr int kDecodeUnits = kDimParts > 1 ? 1 : 4;  // of a block at a time
-  static constexpr int kDecodeUnitThreads = 32 * kDimParts;
-  static constexpr int kDecodeThreads = kDecodeUnits * kDecodeUnitThreads;
-  static constexpr bool kDecodeKeepsQuery = kHalf && HeadDim <= 128;
-  static constexpr int kDecodeQueryBytes = kDecodeKeepsQuery ? 0 : kQueryRowsBytes;
-  static constexpr int kDecodeStepKeys = kKeyBlock;
-  static constexpr int kDecodeStepBytes = kDecodeStepKeys * kRowBytes;
-  static constexpr int kDecodeStages =
-      kHalf ? (HeadDim > 128 ? 3 : 12 * 1024 / kDecodeStepBytes) : HeadDim == 64 ? 4 : HeadDim == 80 ? 3 : 2;
-  static constexpr int kDecodeUnitBytes = kDecodeQueryBytes + kDecodeStages * kDecodeStepBytes;
-  static constexpr int kDecodeBytes = kDecodeUnits * kDecodeUnitBytes;
-  static constexpr int kDecodeBlocks = HeadDim > 128 ? 4 : !kHalf ? 1 : HeadDim == 64 ? 3 : 2;
-
   // Finished rows go to `out` by way of the ring: 16 rows of f32 a warp.
   static constexpr int kOutputBytes = kFragmentRows * (4 * kWarpDims + 16);
 
-  static_assert(kPrefillBytes <= 99 * 1024 && kDecodeBytes <= 99 * 1024);
-  static_assert(kDecodeStages >= 2 && kPrefillStages >= 2);
+  static_assert(kPrefillBytes <= 99 * 1024 && kPrefillStages >= 2);
   static_assert(kRowGroups * kQueryRowsBytes <= kPrefillStepKeys * kRowBytes || !kPrefillKeepsQuery);
-  static_assert(kPrefillThreads / 32 * kOutputBytes <= kPrefillBytes && kDimParts * kOutputBytes <= kDecodeUnitBytes);
+  static_assert(kPrefillThreads / 32 * kOutputBytes <= kPrefillBytes);
 };
+
+// Decode: a unit of work is one warp's, with its own query rows and ring; at head dim 256 two warps', which are a block.
+// Block: four warps share a unit, and the ring of a whole block: for so few units that a lane's multiprocessors would else
+// wait for the few bytes that a warp has on its way. As at head dim 256, each has part of the output's columns, and all make
+// the same scores.
+template <class Shape, bool Block>
+struct DecodeShape {
+  static constexpr int kHeadDim = Shape::kHeadDim;
+  static constexpr int kDimParts = Block ? 4 : Shape::kDimParts;
+  static constexpr int kWarpDims = kHeadDim / kDimParts;
+  static constexpr int kUnits = kDimParts > 1 ? 1 : 4;  // of a block at a time
+  static constexpr int kUnitThreads = 32 * kDimParts;
+  static constexpr int kThreads = kUnits * kUnitThreads;
+  static constexpr bool kKeepsQuery = Shape::kHalf && kHeadDim <= 128;
+  static constexpr int kQueryBytes = kKeepsQuery ? 0 : Shape::kQueryRowsBytes;
+  static constexpr int kStepKeys = Block ? kLeafKeys : kKeyBlock;
+  static constexpr int kStepBytes = kStepKeys * Shape::kRowBytes;
+  static constexpr int kStages = Block          ? (kHeadDim == 64 ? 6 : 4)
+                                 : Shape::kHalf ? (kHeadDim > 128 ? 3 : 12 * 1024 / kStepBytes)
+                                 : kHeadDim == 64 ? 4
+                                 : kHeadDim == 80 ? 3
+                                                  : 2;
+  static constexpr int kUnitBytes = kQueryBytes + kStages * kStepBytes;
+  static constexpr int kBytes = kUnits * kUnitBytes;
+  static constexpr int kBlocks = kHeadDim > 128 ? 4 : !Shape::kHalf ? 1 : kHeadDim == 64 ? 3 : 2;
+  static constexpr int kOutputBytes = kFragmentRows * (4 * kWarpDims + 16);
+
+  // A warp's columns are pairs of pieces, and rows of a power of 2 of pieces are what a block can copy.
+  static_assert(!Block || (Shape::kHalf && Shape::kSwizzled && kWarpDims % 16 == 0 && kKeepsQuery));
+  static_assert(kBytes <= 99 * 1024 && kStages >= 2 && kDimParts * kOutputBytes <= kUnitBytes);
+};
+
+// Head dims whose decode kernels have both forms.
+template <class Shape>
+inline constexpr bool kHasBlockDecode = Shape::kHalf && (Shape::kHeadDim == 64 || Shape::kHeadDim == 128);
 
 }  // namespace splitwiser

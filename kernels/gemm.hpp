@@ -18,6 +18,17 @@ namespace splitwiser {
 inline constexpr int kGemmKAlign = 64;
 inline constexpr int kGemmMAlign = 128;
 
+// x is normalised first, as by a norm kernel (rows.hpp; the same bits, rounded to dtype): for few tokens, where that is less
+// work in every block than a launch of its own.
+struct GemmNorm {
+  const float* weight;       // [k], base a multiple of 16; null: x is taken as it is
+  const float* bias;         // [k] or null
+  float eps;
+  std::int32_t warps;        // set by plan_gemm: of a row in the norm kernel, which is the order of its sums
+  std::int32_t place;        // set by plan_gemm: of the normalised tokens in shared memory
+  bool rms;
+};
+
 struct GemmParams {
   const void* weight;        // [m, k_stride], dtype
   const void* x;             // [n, k], dtype, rows contiguous; row bytes and base are multiples of 16
@@ -32,13 +43,17 @@ struct GemmParams {
   bool gated;                // rows of weight alternate in blocks of 8: gate, up; out = activation(gate) * up
   std::int32_t parts;        // set by plan_gemm: parts of K
   std::int32_t stages;       // set by plan_gemm: K steps that the narrow kernels hold in shared memory
+  GemmNorm norm;
 };
-static_assert(sizeof(GemmParams) == 96);
+static_assert(sizeof(GemmParams) == 128);
 
 // Parts of K: from weight shape and type alone (and architecture, should one ever need it), never from n.
 [[nodiscard]] int gemm_parts(std::int64_t m, std::int64_t k, DType dtype);
 
-// Sets params.parts and params.stages and chooses the kernel. Throws std::invalid_argument for shapes that
+// Whether plan_gemm takes params.norm for this shape: up to 32 tokens (f32: 8) whose rows fit beside the weights' stages.
+[[nodiscard]] bool gemm_normalizes(const GemmParams& params, const DeviceShape& device);
+
+// Sets what is said to be set and chooses the kernel. Throws std::invalid_argument for shapes that
 // no kernel takes.
 [[nodiscard]] LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "epilogue.cuh"
+#include "gemm_normed.cuh"
 #include "gemm_tile.cuh"
 
 namespace splitwiser::gemm {
@@ -101,9 +102,11 @@ struct NarrowWarp<float, BlockN> {
   }
 };
 
-// Waits for the oldest of `stages` (1 .. 4) stages on their way.
+// Waits for the oldest of `stages` (1 .. 5) groups on their way.
 __device__ __forceinline__ void wait_for_oldest(int stages) {
-  if (stages == 4) {
+  if (stages == 5) {
+    ptx::cp_async_wait<4>();
+  } else if (stages == 4) {
     ptx::cp_async_wait<3>();
   } else if (stages == 3) {
     ptx::cp_async_wait<2>();
@@ -123,7 +126,8 @@ __device__ __forceinline__ void group_barrier(int group_warps) {
   }
 }
 
-template <typename T, int BlockN>
+// Normed: tokens are normalised first and stay in shared memory; a stage has weights alone, and there is one tile of tokens.
+template <typename T, int BlockN, bool Normed = false>
 __device__ __forceinline__ void narrow_body(const GemmParams& params) {
   constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<T> / 128;
 
@@ -145,7 +149,7 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
   const std::int64_t first_byte = std::int64_t(first_unit) * (kGemmKAlign * kBytesOf<T>);
   const std::int64_t weight_row = params.k_stride * kBytesOf<T>, x_row = params.k * kBytesOf<T>;
 
-  const int stages = params.stages, stage_bytes = kNarrowWarps * 16 * 128 + parts * BlockN * 128;
+  const int stages = params.stages, stage_bytes = kNarrowWarps * 16 * 128 + (Normed ? 0 : parts * BlockN * 128);
   const int own_weights = warp * 16 * 128, own_x = kNarrowWarps * 16 * 128 + part * BlockN * 128;
   // Copies: lane l takes chunk l % 8 of rows l / 8 + 4 j; of the tokens, a group's warps take turns. Where the next row is
   // 4 further, not a multiple of 8, its chunks lie 64 bytes over (tile_offset).
@@ -158,6 +162,7 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
   const std::int64_t x_step = x_turn * x_row;
   char* const last = memory + (stages - 1) * stage_bytes;
   NarrowWarp<T, BlockN> products;
+  const NormedTokens<T, BlockN> normed(params, memory + params.norm.place, n);
 
   for (std::uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int m0 = static_cast<int>(tile % m_tiles) * block_m, n0 = static_cast<int>(tile / m_tiles) * BlockN;
@@ -175,6 +180,8 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
         ptx::cp_async_16(stage + (j % 2 == 0 ? weight_to : weight_to ^ 64) + j * 4 * 128, from);
         from += 4 * weight_row;
       }
+      weight += 128;
+      if constexpr (Normed) return;
       const int real = k_left > 0 ? tokens - x_first : 0;
       from = x;
 #pragma unroll
@@ -183,23 +190,36 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
         ptx::cp_async_16(stage + (j % 2 == 0 ? x_to : x_to_odd) + j * x_turn * 128, from, j * x_turn < real ? 16 : 0);
         from += x_step;
       }
-      weight += 128;
       x += 128;
       k_left -= 128;
     };
 
+    if constexpr (Normed) {
+      if (tile == blockIdx.x) {
+        normed.load(warp, lane);
+        ptx::cp_async_commit();
+      }
+    }
     // All stages are on their way before the first is read, and a stage is refilled as soon as it has been read: while a
     // block waits, it has `stages` K steps in flight. Two barriers a step are the price, few beside the wait for memory.
     for (int s = 0; s < stages; ++s) {
       if (s < own_steps) load(memory + s * stage_bytes);
       ptx::cp_async_commit();
     }
+    if constexpr (Normed) {
+      if (tile == blockIdx.x) {
+        wait_for_oldest(stages + 1);
+        normed.normalize(warp, lane);
+      }
+    }
     products.clear();
     char* stage = memory;
     for (int step = 0; step < steps; ++step) {
       wait_for_oldest(stages);
       group_barrier(group_warps);
-      if (step < own_steps) products.multiply(stage + own_weights, stage + own_x);
+      if (step < own_steps) {
+        products.multiply(stage + own_weights, Normed ? normed.step(first_unit * kStepsPerUnit + step) : stage + own_x);
+      }
       group_barrier(group_warps);
       if (step + stages < own_steps) load(stage);
       ptx::cp_async_commit();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "gemm.hpp"
+#include "rows.hpp"
 
 namespace splitwiser {
 namespace {
@@ -31,15 +32,26 @@ constexpr Tile kSlim{{nullptr, "gemm_narrow64_f16", "gemm_narrow64_bf16"}, 32, 6
 
 struct Narrow {
   const char* names[3];
+  const char* normed[3];                // its tokens normalised first
   int block_n, blocks_by_registers[3];  // the latter by DType
 };
 constexpr Narrow kNarrow[] = {
-    {{"gemm_narrow8_f32", "gemm_narrow8_f16", "gemm_narrow8_bf16"}, 8, {2, 3, 3}},
-    {{nullptr, "gemm_narrow16_f16", "gemm_narrow16_bf16"}, 16, {0, 2, 2}},
-    {{nullptr, "gemm_narrow32_f16", "gemm_narrow32_bf16"}, 32, {0, 2, 2}},
+    {{"gemm_narrow8_f32", "gemm_narrow8_f16", "gemm_narrow8_bf16"},
+     {"gemm_normed8_f32", "gemm_normed8_f16", "gemm_normed8_bf16"},
+     8,
+     {2, 3, 3}},
+    {{nullptr, "gemm_narrow16_f16", "gemm_narrow16_bf16"},
+     {nullptr, "gemm_normed16_f16", "gemm_normed16_bf16"},
+     16,
+     {0, 2, 2}},
+    {{nullptr, "gemm_narrow32_f16", "gemm_narrow32_bf16"},
+     {nullptr, "gemm_normed32_f16", "gemm_normed32_bf16"},
+     32,
+     {0, 2, 2}},
 };
 constexpr int kNarrowThreads = 256;
 constexpr int kNarrowRows = 128;  // over all parts: a block has kNarrowRows / parts rows of the weight
+constexpr std::int64_t kMostNormed = 8 * kNarrowThreads;  // a thread has eight elements of a row at most
 
 int shared_bytes_per_sm(int arch) {
   switch (arch) {
@@ -70,6 +82,42 @@ const Tile& choose_tile(const GemmParams& params, const DeviceShape& device) {
     if (best == nullptr || time < least) best = tile, least = time;
   }
   return *best;
+}
+
+bool on_16_bytes(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+
+const Narrow* find_narrow(const GemmParams& params) {
+  for (const Narrow& narrow : kNarrow) {
+    if (params.n <= narrow.block_n && narrow.names[std::size_t(params.dtype)] != nullptr) return &narrow;
+  }
+  return nullptr;
+}
+
+int block_limit(const DeviceShape& device) { return std::min(device.shared_bytes_per_block, kSmallestBlockLimit); }
+
+// Of all tokens, and two numbers for each.
+int normed_bytes(const Narrow& narrow, const GemmParams& params) {
+  const std::int64_t padded = ceil_div(params.k, kGemmKAlign) * kGemmKAlign;
+  return int(narrow.block_n * (padded * std::int64_t(bytes_of(params.dtype)) + 8));
+}
+
+// A narrow kernel's shared memory: stages of weights and tokens, over which the sums of all parts lie after the last step;
+// then the tokens, if it normalises them.
+struct NarrowMemory {
+  int stages, tokens_at, bytes;
+};
+NarrowMemory narrow_memory(const Narrow& narrow, const GemmParams& params, const DeviceShape& device) {
+  const bool normed = params.norm.weight != nullptr;
+  const int tokens = normed ? normed_bytes(narrow, params) : 0;
+  const int stage_bytes = (kNarrowRows + (normed ? 0 : params.parts * narrow.block_n)) * 128;
+  const std::int64_t units = ceil_div(ceil_div(params.k, kGemmKAlign), params.parts);  // of the longest part
+  const std::int64_t steps = units * kGemmKAlign * std::int64_t(bytes_of(params.dtype)) / 128;
+  // At most 4 stages, so that more than one block fits a multiprocessor of the large devices; 2 fit in 99 KB always.
+  const int room = block_limit(device) - tokens;
+  const int stages = int(std::clamp<std::int64_t>(std::min<std::int64_t>(steps, room / stage_bytes), 1, 4));
+  const int sums_bytes = params.parts * narrow.block_n * (kNarrowRows / params.parts + 4) * 4;
+  const int tokens_at = std::max(stages * stage_bytes, sums_bytes);
+  return {stages, tokens_at, tokens_at + tokens};
 }
 
 void check(const GemmParams& params) {
@@ -114,27 +162,32 @@ int gemm_parts(std::int64_t m, std::int64_t k, DType) {
   return parts;
 }
 
+bool gemm_normalizes(const GemmParams& params, const DeviceShape& device) {
+  const Narrow* narrow = find_narrow(params);
+  if (narrow == nullptr || params.k % 8 != 0 || params.k > kMostNormed) return false;
+  if (!on_16_bytes(params.norm.weight) || !on_16_bytes(params.norm.bias)) return false;
+  return normed_bytes(*narrow, params) + 2 * kNarrowRows * 128 <= block_limit(device);
+}
+
 LaunchPlan plan_gemm(GemmParams& params, const DeviceShape& device) {
   check(params);
   params.parts = gemm_parts(params.m, params.k, params.dtype);
   params.stages = 0;
   if (params.n == 0) return {};
+  const bool normed = params.norm.weight != nullptr;
+  if (normed && !gemm_normalizes(params, device)) {
+    throw std::invalid_argument("plan_gemm: this shape needs a norm kernel of its own, see gemm_normalizes");
+  }
   const auto type = std::size_t(params.dtype);
-
-  for (const Narrow& narrow : kNarrow) {
-    if (params.n > narrow.block_n || narrow.names[type] == nullptr) continue;
-    const int stage_bytes = (kNarrowRows + params.parts * narrow.block_n) * 128;
-    const std::int64_t units = ceil_div(ceil_div(params.k, kGemmKAlign), params.parts);  // of the longest part
-    const std::int64_t steps = units * kGemmKAlign * std::int64_t(bytes_of(params.dtype)) / 128;
-    // At most 4 stages, so that more than one block fits a multiprocessor of the large devices; 2 fit in 99 KB always.
-    const int limit = std::min(device.shared_bytes_per_block, kSmallestBlockLimit);
-    params.stages = int(std::clamp<std::int64_t>(std::min<std::int64_t>(steps, limit / stage_bytes), 1, 4));
-    const int rows = kNarrowRows / params.parts;
-    // The sums of all parts use the same memory after the last step.
-    const int sums_bytes = params.parts * narrow.block_n * (rows + 4) * 4;
-    const int shared = std::max(params.stages * stage_bytes, sums_bytes);
-    return {narrow.names[type], grid_for(ceil_div(params.m, rows), shared, narrow.blocks_by_registers[type], device),
-            kNarrowThreads, std::uint32_t(shared)};
+  if (const Narrow* narrow = find_narrow(params); narrow != nullptr) {
+    const NarrowMemory memory = narrow_memory(*narrow, params, device);
+    params.stages = memory.stages;
+    params.norm.place = memory.tokens_at;
+    params.norm.warps = std::int32_t(norm_threads(params.k) / 32);
+    const std::int64_t tiles = ceil_div(params.m, kNarrowRows / params.parts);
+    return {normed ? narrow->normed[type] : narrow->names[type],
+            grid_for(tiles, memory.bytes, narrow->blocks_by_registers[type], device), kNarrowThreads,
+            std::uint32_t(memory.bytes)};
   }
   const Tile& tile = choose_tile(params, device);
   return {tile.names[type], grid_for(tiles_of(tile, params), tile.shared_bytes, tile.blocks_by_registers, device),

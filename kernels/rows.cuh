@@ -114,11 +114,17 @@ __device__ __forceinline__ void each_item(std::int64_t rows, std::int64_t items,
 
 __device__ __forceinline__ std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-// Sum over the block in one order: a butterfly in each warp (addition commutes, so all lanes get the same bits), then warps
-// ascending. `partials`: 32 floats of shared memory that no thread has used since the last barrier but one.
-__device__ __forceinline__ float block_sum(float value, float* partials) {
+// A butterfly: addition commutes, so all lanes get the same bits.
+__device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll
   for (int lane = 16; lane > 0; lane /= 2) value = __fadd_rn(value, __shfl_xor_sync(0xFFFFFFFFu, value, lane));
+  return value;
+}
+
+// Sum over the block in one order: each warp's, then warps ascending. `partials`: 32 floats of shared memory that no thread
+// has used since the last barrier but one.
+__device__ __forceinline__ float block_sum(float value, float* partials) {
+  value = warp_sum(value);
   const int warps = int(blockDim.x) / 32;
   if (warps == 1) return value;
   if (threadIdx.x % 32 == 0) partials[threadIdx.x / 32] = value;

@@ -37,6 +37,8 @@ struct NormParams {
   bool rms;
   DType dtype;
 };
+// Threads of a row, from its length alone: they are part of the order of its sums.
+[[nodiscard]] std::uint32_t norm_threads(std::int64_t cols);
 [[nodiscard]] LaunchPlan plan_norm(const NormParams& params, const DeviceShape& device);
 
 // out[i] = x[rows[i]].

@@ -2,8 +2,8 @@
 // alone (the block's size does too, see plan_norm), so a row has the same bits beside any other rows.
 #pragma once
 
-#include "rows.cuh"
 #include "rows.hpp"
+#include "rows_norm_math.cuh"
 
 namespace splitwiser::rows {
 
@@ -67,21 +67,6 @@ struct NormRow {
   }
 };
 
-__device__ __forceinline__ float add_all(float sum, const Eight& x) {
-#pragma unroll
-  for (int i = 0; i < kEight; i++) sum = __fadd_rn(sum, x.v[i]);
-  return sum;
-}
-
-__device__ __forceinline__ float add_squares(float sum, const Eight& x, float mean, int valid) {
-#pragma unroll
-  for (int i = 0; i < kEight; i++) {
-    const float d = __fsub_rn(x.v[i], mean);
-    if (i < valid) sum = __fmaf_rn(d, d, sum);
-  }
-  return sum;
-}
-
 // kWide: all rows begin at multiples of 16 bytes and hold whole vectors. The sums are the same in both forms.
 template <typename T, bool kWide>
 __device__ __forceinline__ void norm_rows(const NormParams& params) {
@@ -134,21 +119,16 @@ __device__ __forceinline__ void norm_rows(const NormParams& params) {
       variance = __fdiv_rn(block_sum(squares, partials + 32 * half), count);
       half ^= 1;
     }
-    const float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(variance, params.eps)));
+    const float scale = norm_scale(variance, params.eps);
 
     const auto finish = [&](std::int64_t vector, Eight x) {
       const int valid = row.valid(vector);
       const std::int64_t at = vector * kEight;
       const Eight weight = load_eight<float, true>(params.weight + at, valid, kWide);
-#pragma unroll
-      for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(__fsub_rn(x.v[i], mean), scale);
       if (params.bias != nullptr) {
-        const Eight bias = load_eight<float, true>(params.bias + at, valid, kWide);
-#pragma unroll
-        for (int i = 0; i < kEight; i++) x.v[i] = __fmaf_rn(x.v[i], weight.v[i], bias.v[i]);
+        normalize(x, mean, scale, weight, load_eight<float, true>(params.bias + at, valid, kWide));
       } else {
-#pragma unroll
-        for (int i = 0; i < kEight; i++) x.v[i] = __fmul_rn(x.v[i], weight.v[i]);
+        normalize(x, mean, scale, weight);
       }
       store_eight<T>(out + at, x, valid, kWide);
     };

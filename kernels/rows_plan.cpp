@@ -32,10 +32,13 @@ LaunchPlan plan_embed(const EmbedParams& params, const DeviceShape& device) {
                     (params.cols + 7) / 8, device);
 }
 
+std::uint32_t norm_threads(std::int64_t cols) {
+  const std::int64_t vectors = (cols + 7) / 8;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>((vectors + 31) / 32 * 32, 32, 256));
+}
+
 LaunchPlan plan_norm(const NormParams& params, const DeviceShape& device) {
-  // The threads of a row follow from its length alone: they are part of the order of its sums.
-  const std::int64_t vectors = (params.cols + 7) / 8;
-  const auto threads = static_cast<std::uint32_t>(std::clamp<std::int64_t>((vectors + 31) / 32 * 32, 32, 256));
+  const std::uint32_t threads = norm_threads(params.cols);
   return {by_type(params.dtype, "norm_f32", "norm_f16", "norm_bf16"),
           grid_of(params.rows, std::min<std::int64_t>(2048 / threads, 32), device), threads, 2 * 32 * sizeof(float)};
 }

@@ -11,7 +11,7 @@ await buildTypeScript();
 if (simulated) {
   // Registers of every target, the addon with its CUDA backend, and both tiers of the simulated driver.
   process.stderr.write(`${await buildAllTargets()}\n`);
-  await buildCuda(Object.values(tiers).map(({ target }) => target));
+  await buildCuda(Object.values(tiers).flatMap(({ targets }) => targets));
 } else if (onGpu) {
   await buildNative();
 } else {

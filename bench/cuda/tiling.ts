@@ -46,8 +46,7 @@ const splitKeys = 512;
 const leafKeys = 64;
 const prefillTileRows = 64;
 const prefillThreads = 128;
-/** Units of a block at once, each a warp's. */
-const decodeUnits = 4;
+const decodeWarps = 4;
 /** m, l and two floats beside the output of a split (kPartialExtra). */
 const partialFloats = headDim + 4;
 
@@ -82,7 +81,7 @@ const matrices: Record<"qkv" | "out" | "up" | "down" | "head", Matrix> = {
 /** Rows of the weight, tokens and threads of a tile, by the kernel's name. */
 function gemmTile(kernel: string, { m, k }: Matrix): { blockM: number; blockN: number; threads: number } {
   if (kernel.startsWith("gemm_narrow64")) return { blockM: 32, blockN: 64, threads: 128 };
-  const narrow = /^gemm_narrow(\d+)_/.exec(kernel)?.[1];
+  const narrow = /^gemm_(?:narrow|normed)(\d+)_/.exec(kernel)?.[1];
   if (narrow !== undefined) return { blockM: 128 / gemmParts(m, k), blockN: Number(narrow), threads: 256 };
   if (kernel.startsWith("gemm_middle")) return { blockM: 64, blockN: 64, threads: 128 };
   if (kernel.startsWith("gemm_wide")) return { blockM: 128, blockN: 128, threads: 256 };
@@ -90,14 +89,17 @@ function gemmTile(kernel: string, { m, k }: Matrix): { blockM: number; blockN: n
 }
 
 function gemmNeeds(launched: Launched, matrix: Matrix): Needed {
-  const { kernel, rows } = launched;
+  const { kernel, rows, grid } = launched;
   const { m, k, bias, residual, outBytes } = matrix;
   const { blockM, blockN, threads } = gemmTile(kernel, matrix);
   const tilesM = up(m, blockM);
   const tokens = Array.from({ length: up(rows, blockN) }, (_, tile) => Math.min(blockN, rows - tile * blockN));
   const weights = half * m * k;
   // The last tile's rows beyond m are read too: the packing has zeros there.
-  const asyncBytes = half * k * (tilesM * blockM * tokens.length + tilesM * rows);
+  // A block that normalises the tokens has them, and the norm's weight and bias, once for all of its tiles.
+  const normed = kernel.startsWith("gemm_normed");
+  const norm = normed ? 2 * single * k : 0;
+  const asyncBytes = half * k * (tilesM * blockM * tokens.length + (normed ? grid : tilesM) * rows);
   // A thread keeps the biases of its 8 rows for a tile's tokens.
   const biases = bias ? tilesM * sum(tokens.map((count) => 32 * Math.min(threads, (count * blockM) / 8))) : 0;
   const residuals = residual ? half * rows * m : 0;
@@ -105,8 +107,8 @@ function gemmNeeds(launched: Launched, matrix: Matrix): Needed {
   return {
     units: tilesM * tokens.length,
     unitsPerBlock: 1,
-    compulsoryBytes: weights + half * rows * k + (bias ? single * m : 0) + residuals + stored,
-    requestedBytes: asyncBytes + biases + residuals + stored + realRowsBytes(launched),
+    compulsoryBytes: weights + half * rows * k + (bias ? single * m : 0) + residuals + stored + norm,
+    requestedBytes: asyncBytes + biases + residuals + stored + grid * norm + realRowsBytes(launched),
     asyncBytes,
     streamedBytes: weights,
     mma: tilesM * tokens.length * (blockM / 16) * (blockN / 8) * 4 * up(k, 64),
@@ -134,7 +136,10 @@ function prefillNeeds({ rows, context }: StepShape): Needed {
   };
 }
 
-function decodeNeeds({ rows, context }: StepShape, { grid }: Pick<Launched, "grid">): Needed {
+/** A unit is a warp's, or a block's: then each warp makes all scores, and a quarter of the outputs. */
+function decodeNeeds({ rows, context }: StepShape, { grid, kernel }: Launched): Needed {
+  const block = kernel.startsWith("attention_decode_block");
+  const unitWarps = block ? decodeWarps : 1;
   const splits = up(context, splitKeys);
   const units = rows * heads * splits;
   const streamedBytes = rows * heads * 2 * headRow * context;
@@ -144,15 +149,16 @@ function decodeNeeds({ rows, context }: StepShape, { grid }: Pick<Launched, "gri
   const folded = splits === 1 ? 0 : rows * heads * up(splits, 2) * 2 * (headDim / 4) * 32;
   // A warp that looks for a unit asks for the number of segments, and for the length and rows of 32 of them at most; the last time in vain.
   const search = 32 * 4 + 12 * Math.min(rows, 32);
-  const arrays = units * (search + 32 * 8) + rows * heads * up(context, leafKeys) * 32 * 4 + grid * decodeUnits * search;
+  const found = units * unitWarps * (search + 32 * 8) + rows * heads * up(context, leafKeys) * unitWarps * 32 * 4;
+  const arrays = found + grid * decodeWarps * search;
   return {
     units,
-    unitsPerBlock: decodeUnits,
+    unitsPerBlock: decodeWarps / unitWarps,
     compulsoryBytes: streamedBytes + 2 * queries + 2 * written,
     requestedBytes: streamedBytes + queries * (splits + 1) + written + folded + arrays,
     asyncBytes: streamedBytes,
     streamedBytes,
-    mma: rows * heads * up(context, leafKeys) * leafMma,
+    mma: (rows * heads * up(context, leafKeys) * leafMma * (unitWarps + 1)) / 2,
   };
 }
 

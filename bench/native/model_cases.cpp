@@ -58,13 +58,12 @@ class Model {
     const Tensor wide = place(wide_, kFfn);
     for (int i = 0; i < layers(); ++i) {
       const Layer& layer = layers_[std::size_t(i)];
-      ops.layer_norm(x, *layer.norm1, *layer.norm2, 1e-5f, normed);
-      ops.linear(normed, *layer.qkv, {.bias = layer.qkv_bias.get()}, qkv);
+      const LayerNorm norm{layer.norm1.get(), layer.norm2.get(), 1e-5f};
+      ops.norm_linear(x, norm, normed, *layer.qkv, {.bias = layer.qkv_bias.get()}, qkv);
       ops.write_kv(in, pool, i, kSpec, qkv);
       ops.attention(in, pool, i, kSpec, qkv, normed);
       ops.linear(normed, *layer.out, {.bias = layer.out_bias.get(), .residual = &x}, x);
-      ops.layer_norm(x, *layer.norm1, *layer.norm2, 1e-5f, normed);
-      ops.linear(normed, *layer.up, {.bias = layer.up_bias.get(), .activation = Activation::relu}, wide);
+      ops.norm_linear(x, norm, normed, *layer.up, {.bias = layer.up_bias.get(), .activation = Activation::relu}, wide);
       ops.linear(wide, *layer.down, {.bias = layer.down_bias.get(), .residual = &x}, x);
     }
   }

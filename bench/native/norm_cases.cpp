@@ -15,7 +15,7 @@ void norm_cases(const Context& context, std::vector<Row>& rows) {
     row.name = "layer norm";
     row.shape = std::to_string(count) + " x " + std::to_string(kCols);
     row.timing = time_steps(context, [&](Ops& ops) {
-      ops.layer_norm({x.data(), DType::f32, count, kCols}, *weight, *bias, 1e-5f,
+      ops.layer_norm({x.data(), DType::f32, count, kCols}, {weight.get(), bias.get(), 1e-5f},
                      {out.data(), DType::f32, count, kCols});
     });
     set_bytes(row, context, 2.0 * double(x.size()) * sizeof(float));  // read and written; may stay in caches

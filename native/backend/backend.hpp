@@ -139,6 +139,13 @@ struct Epilogue {
   const Tensor* residual = nullptr;  // [rows, outputs]; may be the output itself
 };
 
+// (x - mean) / sqrt(variance + eps) * weight + bias over a row, rounded to its type.
+struct LayerNorm {
+  const Vector* weight;
+  const Vector* bias;
+  float eps;
+};
+
 struct SampleRow {
   std::int64_t row;  // of the logits tensor
   SamplingParams params{};
@@ -176,7 +183,13 @@ class Ops {
   // x [rows, w.cols] -> out [rows, w.rows].
   virtual void linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) = 0;
   // out may be x.
-  virtual void layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) = 0;
+  virtual void layer_norm(Tensor x, const LayerNorm& norm, Tensor out) = 0;
+  // linear(norm(x)): the same bits as one after the other. `normed` is room for norm(x), and undefined afterwards.
+  virtual void norm_linear(Tensor x, const LayerNorm& norm, Tensor normed, const Matrix& w, const Epilogue& epilogue,
+                           Tensor out) {
+    layer_norm(x, norm, normed);
+    linear(normed, w, epilogue, out);
+  }
   // qkv [rows, (heads + 2 kv_heads) * head_dim], [q | k | v]: writes k and v to the cache at each row's position.
   virtual void write_kv(const StepInput& in, KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv) = 0;
   // Causal attention of each row over its sequence's pages (written before, this step's rows included).

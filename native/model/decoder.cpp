@@ -66,6 +66,7 @@ std::optional<Tensor> Decoder::forward(Lane& lane, const StepInput& in, KvPool& 
   Tensor attended = first_rows(workspace.attended_, rows);
   const Tensor qkv = first_rows(workspace.qkv_, rows);
   const Tensor embedded = first_rows(workspace.embedded_, rows);
+  const auto norm_of = [&](const Norm& norm) { return LayerNorm{norm.weight.get(), norm.bias.get(), spec_.norm_eps}; };
 
   if (weights_.project_in) {
     ops.embed(in, *weights_.tokens, nullptr, 0, embedded);
@@ -80,12 +81,12 @@ std::optional<Tensor> Decoder::forward(Lane& lane, const StepInput& in, KvPool& 
     if (i > 0) lane.yield_point();
     const LayerWeights& layer = weights_.layers[std::size_t(i)];
     const bool last = i + 1 == spec_.layers;
-    Tensor input = stream;
+    const Epilogue qkv_end{.bias = layer.qkv.bias.get()};
     if (spec_.pre_norm) {
-      ops.layer_norm(stream, *layer.attention_norm.weight, *layer.attention_norm.bias, spec_.norm_eps, normed);
-      input = normed;
+      ops.norm_linear(stream, norm_of(layer.attention_norm), normed, *layer.qkv.weight, qkv_end, qkv);
+    } else {
+      ops.linear(stream, *layer.qkv.weight, qkv_end, qkv);
     }
-    ops.linear(input, *layer.qkv.weight, {.bias = layer.qkv.bias.get()}, qkv);
     ops.write_kv(in, pool, i, attention_, qkv);
     // Nobody reads the last layer's output but for the wanted rows.
     if (last && wanted.empty()) break;
@@ -102,24 +103,19 @@ std::optional<Tensor> Decoder::forward(Lane& lane, const StepInput& in, KvPool& 
     }
     ops.linear(attended, *layer.attention_out.weight,
                {.bias = layer.attention_out.bias.get(), .residual = &stream}, stream);
-    input = stream;
-    if (spec_.pre_norm) {
-      ops.layer_norm(stream, *layer.mlp_norm.weight, *layer.mlp_norm.bias, spec_.norm_eps, normed);
-      input = normed;
-    } else {
-      ops.layer_norm(stream, *layer.attention_norm.weight, *layer.attention_norm.bias, spec_.norm_eps, stream);
-    }
     const Tensor expanded = first_rows(workspace.expanded_, stream.rows);
-    ops.linear(input, *layer.up.weight, {.bias = layer.up.bias.get(), .activation = spec_.activation}, expanded);
-    ops.linear(expanded, *layer.down.weight, {.bias = layer.down.bias.get(), .residual = &stream}, stream);
-    if (!spec_.pre_norm) {
-      ops.layer_norm(stream, *layer.mlp_norm.weight, *layer.mlp_norm.bias, spec_.norm_eps, stream);
+    const Epilogue up_end{.bias = layer.up.bias.get(), .activation = spec_.activation};
+    if (spec_.pre_norm) {
+      ops.norm_linear(stream, norm_of(layer.mlp_norm), normed, *layer.up.weight, up_end, expanded);
+    } else {
+      ops.layer_norm(stream, norm_of(layer.attention_norm), stream);
+      ops.linear(stream, *layer.up.weight, up_end, expanded);
     }
+    ops.linear(expanded, *layer.down.weight, {.bias = layer.down.bias.get(), .residual = &stream}, stream);
+    if (!spec_.pre_norm) ops.layer_norm(stream, norm_of(layer.mlp_norm), stream);
   }
   if (wanted.empty()) return first_rows(stream, 0);
-  if (weights_.final_norm) {
-    ops.layer_norm(stream, *weights_.final_norm.weight, *weights_.final_norm.bias, spec_.norm_eps, stream);
-  }
+  if (weights_.final_norm) ops.layer_norm(stream, norm_of(weights_.final_norm), stream);
   if (!weights_.project_out) return stream;
   const Tensor projected = first_rows(workspace.embedded_, stream.rows);
   ops.linear(stream, *weights_.project_out.weight, {.bias = weights_.project_out.bias.get()}, projected);

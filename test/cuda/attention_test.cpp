@@ -352,15 +352,35 @@ TEST("attention of odd head dims and of activations in another type than the cac
 }
 
 TEST("a row of attention has the same bits on any number of SMs and beside any other rows") {
-  // f32 outputs: rounding to 16 bits would hide most differences.
-  const Sequences sequences({.lengths = {1100, 513, 77, 1, 260}, .heads = 4, .kv_heads = 2, .head_dim = 128, .type = DType::f32});
-  const auto whole = sequences.run(sequences.whole());
-  sequences.check_close(whole, 211);
-  for (const int sms : {1, 3, 20, 132}) {
-    sequences.check_bits(whole, {{1060, 1100}, {500, 513}, {0, 77}, {0, 1}, {180, 260}}, "prefill on other SMs", sms);
-    sequences.check_bits(whole, {{1099, 1100}, {512, 513}, {76, 77}, {0, 1}, {259, 260}}, "decode on other SMs", sms, 0, 30);
+  // f32 outputs: rounding to 16 bits would hide most differences. On 1 SM a warp of decode has a unit, on 132 a block.
+  for (const int head_dim : {64, 128}) {
+    const Sequences sequences({.lengths = {1100, 513, 77, 1, 260}, .heads = 4, .kv_heads = 2, .head_dim = head_dim, .type = DType::f32});
+    const auto whole = sequences.run(sequences.whole());
+    sequences.check_close(whole, 211);
+    for (const int sms : {1, 3, 20, 132}) {
+      sequences.check_bits(whole, {{1060, 1100}, {500, 513}, {0, 77}, {0, 1}, {180, 260}}, "prefill on other SMs", sms);
+      sequences.check_bits(whole, {{1099, 1100}, {512, 513}, {76, 77}, {0, 1}, {259, 260}}, "decode on other SMs", sms, 0, 30);
+    }
+    sequences.check_bits(whole, {{1099, 1100}, {200, 513}, {76, 77}, {0, 1}, {100, 260}}, "decode and prefill together", 0, 2);
   }
-  sequences.check_bits(whole, {{1099, 1100}, {200, 513}, {76, 77}, {0, 1}, {100, 260}}, "decode and prefill together", 0, 2);
+}
+
+TEST("few units of decode get a block each, many a warp each") {
+  AttentionParams params{};
+  params.heads = params.kv_heads = 12;
+  params.max_kv_length = 600;
+  params.step.segments = 3;  // 72 units
+  for (const int dim : {64, 80, 96, 128, 256}) {
+    params.head_dim = dim;
+    for (const DType type : kTypes) {
+      params.kv.dtype = type;
+      const auto is_block = [&](int sms) {
+        return std::string(plan_attention_decode(params, {sms, 90, 227 * 1024}).kernel).starts_with("attention_decode_block_");
+      };
+      CHECK_EQ(is_block(132), type != DType::f32 && (dim == 64 || dim == 128));
+      CHECK(!is_block(8));
+    }
+  }
 }
 
 TEST("attention of nothing launches nothing, and every plan fits every device") {

@@ -122,13 +122,13 @@ Tensor Rig::forward(Phase phase, const StepInput& in) {
   for (int i = 0; i < shape_.layers; i++) {
     if (i > 0) lane(phase).yield_point();
     const Layer& layer = layers_[std::size_t(i)];
-    ops.layer_norm(stream, *layer.norm, *layer.norm_bias, 1e-5f, normed);
-    ops.linear(normed, *layer.qkv, {.bias = layer.qkv_bias.get()}, qkv);
+    ops.norm_linear(stream, {layer.norm.get(), layer.norm_bias.get(), 1e-5f}, normed, *layer.qkv,
+                    {.bias = layer.qkv_bias.get()}, qkv);
     ops.write_kv(in, *pool_, i, spec, qkv);
     ops.attention(in, *pool_, i, spec, qkv, attended);
     ops.linear(attended, *layer.out, {.bias = layer.out_bias.get(), .residual = &stream}, stream);
-    ops.layer_norm(stream, *layer.mlp_norm, *layer.mlp_norm_bias, 1e-5f, normed);
-    ops.linear(normed, *layer.up, {.bias = layer.up_bias.get(), .activation = Activation::relu}, expanded);
+    ops.norm_linear(stream, {layer.mlp_norm.get(), layer.mlp_norm_bias.get(), 1e-5f}, normed, *layer.up,
+                    {.bias = layer.up_bias.get(), .activation = Activation::relu}, expanded);
     ops.linear(expanded, *layer.down, {.bias = layer.down_bias.get(), .residual = &stream}, stream);
   }
   ops.gather_rows(stream, std::span(ascending_).first(std::size_t(rows)), normed);

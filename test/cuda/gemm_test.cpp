@@ -1,5 +1,6 @@
 // GEMM kernels through the driver: against float64, and the same bits whatever n, kernel and grid.
 #include "gemm.hpp"
+#include "rows.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -50,6 +51,9 @@ std::vector<float> random_numbers(std::size_t count, unsigned seed, DType type, 
   return values_of(type, stored(type, values));
 }
 
+// Of tokens before the product: by a norm kernel, or by the GEMM itself.
+enum class Normed { no, apart, inside };
+
 struct Options {
   bool bias = false, residual = false, alias = false, gated = false;
   Activation activation = Activation::none;
@@ -58,20 +62,23 @@ struct Options {
   int sms = 0;            // of the plan
   int quota = 0;
   int shared_bytes = 0;   // of the plan's device
+  Normed normed = Normed::no;
+  bool rms = false;       // without a bias, as RMS norms are
 };
 
 // The operands of one weight shape for up to `most` tokens: token i is the same for every n.
 struct Problem {
   DType type;
   std::int64_t m, k, most;
-  std::vector<float> weight, x, bias, residual;
+  std::vector<float> weight, x, bias, residual, norm_weight, norm_bias;
   DeviceArray<std::byte> weight_at;
 
   Problem(DType type_, std::int64_t m_, std::int64_t k_, std::int64_t most_)
       : type(type_), m(m_), k(k_), most(most_),
         weight(random_numbers(std::size_t(m * k), 1, type, 1 / std::sqrt(float(k)))),
         x(random_numbers(std::size_t(most * k), 2, type)), bias(random_numbers(std::size_t(m), 3, DType::f32)),
-        residual(random_numbers(std::size_t(most * m), 4, type)) {
+        residual(random_numbers(std::size_t(most * m), 4, type)),
+        norm_weight(random_numbers(std::size_t(k), 5, DType::f32)), norm_bias(random_numbers(std::size_t(k), 6, DType::f32)) {
     std::vector<float> packed(std::size_t(rows_padded() * k_stride()));
     for (std::int64_t row = 0; row < m; ++row) {
       std::copy_n(weight.begin() + row * k, k, packed.begin() + row * k_stride());
@@ -94,7 +101,7 @@ struct Problem {
     const Bytes added = stored(out_type, {residual.begin(), residual.begin() + n * columns});
     if (options.alias) std::copy(added.begin(), added.end(), before.begin());
 
-    const auto x_at = upload<std::byte>(stored(type, tokens));
+    auto x_at = upload<std::byte>(stored(type, tokens));
     const auto bias_at = upload<float>(bias);
     auto residual_at = upload<std::byte>(added);
     auto out = upload<std::byte>(before);
@@ -111,6 +118,17 @@ struct Problem {
     params.activation = options.activation, params.gated = options.gated;
     DeviceShape device = shape(options.sms);
     if (options.shared_bytes != 0) device.shared_bytes_per_block = options.shared_bytes;
+    const auto norm_weight_at = upload<float>(norm_weight), norm_bias_at = upload<float>(norm_bias);
+    const float* const norm_bias_or_none = options.rms ? nullptr : norm_bias_at.data();
+    constexpr float kEps = 1e-5f;
+    if (options.normed == Normed::inside) {
+      params.norm = {norm_weight_at.data(), norm_bias_or_none, kEps, 0, 0, options.rms};
+      if (!gemm_normalizes(params, device)) return {};
+    } else if (options.normed == Normed::apart) {
+      const NormParams norm{x_at.data(), nullptr, nullptr,      x_at.data(), norm_weight_at.data(), norm_bias_or_none,
+                            params.rows, n,       k,            kEps,        options.rms,           type};
+      launch(plan_norm(norm, device), norm);
+    }
     const LaunchPlan plan = plan_gemm(params, device);
     if (kernel != nullptr) *kernel = plan.kernel == nullptr ? "" : plan.kernel;
     if (plan.grid != 0) launch(plan, params, options.quota);
@@ -241,6 +259,59 @@ TEST("an element of a GEMM has the same bits for any n, kernel, number of SMs, q
     }
     CHECK_EQ(kernels.size(), type == DType::f32 ? 2U : 6U);
   }
+}
+
+TEST("a GEMM that normalises its tokens gives the bits of a norm and a GEMM") {
+  const std::int64_t shapes[][2] = {{144, 72}, {400, 576}, {80, 768}, {48, 2048}, {16384 + 8, 64}};
+  for (const DType type : kTypes) {
+    std::set<std::string> kernels;
+    for (const auto& [m, k] : shapes) {
+      const Problem problem(type, m, k, 32);
+      for (const bool rms : {false, true}) {
+        Options options{.bias = true, .activation = Activation::relu, .rms = rms};
+        options.normed = Normed::apart;
+        const Bytes whole = problem.run(32, options);
+        options.normed = Normed::inside;
+        const auto check_bits = [&](std::int64_t n) {
+          std::string kernel;
+          const Bytes part = problem.run(n, options, &kernel);
+          if (part.empty()) return;
+          kernels.insert(kernel);
+          splitwiser::check::record(std::equal(part.begin(), part.end(), whole.begin()), __FILE__, __LINE__,
+                                    kernel + " gives other bits, n " + std::to_string(n) + ", k " + std::to_string(problem.k));
+        };
+        for (const std::int64_t n : {1, 3, 8, 9, 16, 31, 32}) check_bits(n);
+        options.rows = 2;
+        check_bits(8);
+        options.rows = -1, options.sms = 1;
+        check_bits(7);
+      }
+    }
+    CHECK_EQ(kernels.size(), type == DType::f32 ? 1U : 3U);
+  }
+}
+
+TEST("a GEMM normalises few and short rows only") {
+  const float weight[4] = {};
+  const auto takes = [&](std::int64_t n, std::int64_t k, DType type, int offset = 0) {
+    GemmParams params{};
+    params.m = 768, params.n = n, params.k = k, params.k_stride = (k + 63) / 64 * 64, params.dtype = params.out_dtype = type;
+    params.norm.weight = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(weight) / 16 * 16) + offset;
+    const DeviceShape device{8, 86, 99 * 1024};
+    if (gemm_normalizes(params, device)) {
+      CHECK(plan_gemm(params, device).shared_bytes <= 99 * 1024);
+      return true;
+    }
+    try {
+      static_cast<void>(plan_gemm(params, device));
+      CHECK(!"plan_gemm must refuse it");
+    } catch (const std::invalid_argument&) {
+    }
+    return false;
+  };
+  CHECK(takes(8, 2048, DType::f16) && takes(32, 768, DType::bf16) && takes(8, 768, DType::f32));
+  CHECK(!takes(33, 64, DType::f16) && !takes(9, 64, DType::f32));
+  CHECK(!takes(1, 2056, DType::f16) && !takes(32, 2048, DType::f16) && !takes(1, 68, DType::f32) && !takes(1, 64, DType::f16, 1));
 }
 
 TEST("the wide GEMM with one part of K, against the narrow ones") {

@@ -32,12 +32,15 @@ struct GemmTile {
 // As NOTES.md has them.
 GemmTile tile_of(const std::string& kernel, const GemmParams& params) {
   if (begins(kernel, "gemm_narrow64")) return {32, 64, 128};
-  if (begins(kernel, "gemm_narrow")) return {128 / params.parts, std::atoi(kernel.c_str() + std::string("gemm_narrow").size()), 256};
+  for (const std::string narrow : {"gemm_narrow", "gemm_normed"}) {
+    if (begins(kernel, narrow.c_str())) return {128 / params.parts, std::atoi(kernel.c_str() + narrow.size()), 256};
+  }
   if (begins(kernel, "gemm_middle") || kernel == "gemm_wide_f32") return {64, 64, 128};
   return {128, 128, 256};
 }
 
-Traffic gemm_traffic(const std::string& kernel, const GemmParams& params) {
+Traffic gemm_traffic(const LaunchPlan& plan, const GemmParams& params) {
+  const std::string kernel = plan.kernel;
   const auto bytes = std::int64_t(bytes_of(params.dtype)), out_bytes = std::int64_t(bytes_of(params.out_dtype));
   const auto [tile_m, tile_n, threads] = tile_of(kernel, params);
   const std::int64_t m_tiles = up(params.m, tile_m), n_tiles = up(params.n, tile_n);
@@ -45,16 +48,20 @@ Traffic gemm_traffic(const std::string& kernel, const GemmParams& params) {
   const std::int64_t stored = params.n * params.m * out_bytes;
   const std::int64_t bias = params.bias == nullptr ? 0 : params.m * 4;
   const std::int64_t residual = params.residual == nullptr ? 0 : stored;
+  // A block that normalises the tokens has them, and the norm's weight and bias, once for all of its tiles.
+  const bool normed = params.norm.weight != nullptr;
+  const std::int64_t norm = normed ? 2 * params.k * 4 : 0;
   Traffic need;
   need.kernel = kernel;
-  need.compulsory = double(weights + params.n * params.k * bytes + bias + residual + stored);
-  need.copied = std::uint64_t(m_tiles * tile_m * n_tiles * params.k * bytes + m_tiles * params.n * params.k * bytes);
+  need.compulsory = double(weights + params.n * params.k * bytes + bias + residual + stored + norm);
+  need.copied = std::uint64_t(m_tiles * tile_m * n_tiles * params.k * bytes +
+                              (normed ? plan.grid : m_tiles) * params.n * params.k * bytes);
   // A thread keeps the biases of its 8 rows for a tile's tokens.
   std::int64_t biases = 0;
   for (std::int64_t first = 0; first < params.n; first += tile_n) {
     biases += m_tiles * std::min(threads, std::min(tile_n, params.n - first) * tile_m / 8) * 32;
   }
-  need.requested = double(need.copied) + double((bias == 0 ? 0 : biases) + residual + stored);
+  need.requested = double(need.copied) + double((bias == 0 ? 0 : biases) + residual + stored + plan.grid * norm);
   const bool tensor = params.dtype != DType::f32;
   need.mma = tensor ? std::uint64_t(m_tiles * (tile_m / 16) * n_tiles * (tile_n / 8) * up(params.k, 16)) : 0;
   if (n_tiles == 1) need.streamed = std::uint64_t(weights);
@@ -66,6 +73,7 @@ struct GemmCase {
   int sms;
   DType type;
   bool f32_out = false;
+  bool normed = false;
 };
 
 // m and k are multiples of the packing, so that every byte that is read is a weight.
@@ -75,6 +83,9 @@ void run_gemm(const GemmCase& given, std::set<std::string>& seen) {
   GemmParams params{};
   params.m = given.m, params.k = params.k_stride = given.k, params.n = given.n;
   params.dtype = given.type, params.out_dtype = out_type;
+  const auto norm_weight = filled<float>(std::size_t(given.k), 0), norm_bias = filled<float>(std::size_t(given.k), 0);
+  if (given.normed) params.norm.weight = norm_weight.data(), params.norm.bias = norm_bias.data();
+  if (given.normed && !gemm_normalizes(params, shape(given.sms))) return;
   const LaunchPlan plan = plan_gemm(params, shape(given.sms));
   REQUIRE(plan.kernel != nullptr);
   if (!seen.insert(plan.kernel).second) return;
@@ -88,7 +99,7 @@ void run_gemm(const GemmCase& given, std::set<std::string>& seen) {
   params.activation = Activation::relu;
   check_traffic("gemm " + std::to_string(given.n) + " x " + std::to_string(given.k) + " -> " + std::to_string(given.m) + ", " +
                     std::to_string(params.parts) + " parts",
-                gemm_traffic(plan.kernel, params), [&] { launch(plan, params); });
+                gemm_traffic(plan, params), [&] { launch(plan, params); });
 }
 
 // Tiles are chosen by SMs, tokens and the weight's shape: a few of each reach every kernel.
@@ -97,6 +108,7 @@ std::set<std::string> run_gemms(DType type) {
   for (const auto& [m, k] : {std::pair<std::int64_t, std::int64_t>{256, 512}, {256, 64}}) {
     for (const std::int64_t n : {1, 16, 32, 64, 128, 256}) {
       for (const int sms : {1, 4, 132}) run_gemm({m, k, n, sms, type}, seen);
+      run_gemm({m, k, n, 1, type, false, true}, seen);
     }
   }
   return seen;
@@ -105,14 +117,14 @@ std::set<std::string> run_gemms(DType type) {
 TEST("traffic: every matrix kernel in f16 reads what its tiling says, without bank conflicts") {
   const auto seen = run_gemms(DType::f16);
   for (const char* kernel : {"gemm_narrow8_f16", "gemm_narrow16_f16", "gemm_narrow32_f16", "gemm_narrow64_f16", "gemm_middle_f16",
-                             "gemm_wide_f16", "gemm_wide_parts_f16"}) {
+                             "gemm_wide_f16", "gemm_wide_parts_f16", "gemm_normed8_f16", "gemm_normed16_f16", "gemm_normed32_f16"}) {
     check::record(seen.contains(kernel), __FILE__, __LINE__, std::string("no shape of this test runs ") + kernel);
   }
 }
 TEST("traffic: every matrix kernel in bf16 reads what its tiling says, without bank conflicts") {
-  CHECK_EQ(run_gemms(DType::bf16).size(), 7);
+  CHECK_EQ(run_gemms(DType::bf16).size(), 10);
 }
-TEST("traffic: every matrix kernel in f32 reads what its tiling says") { CHECK_EQ(run_gemms(DType::f32).size(), 2); }
+TEST("traffic: every matrix kernel in f32 reads what its tiling says") { CHECK_EQ(run_gemms(DType::f32).size(), 3); }
 TEST("traffic: logits in f32 from weights of 16 bits") {
   std::set<std::string> seen;
   run_gemm({1280, 256, 8, 132, DType::f16, true}, seen);
@@ -131,25 +143,27 @@ struct AttentionCase {
 struct AttentionTiling {
   std::int64_t prefill_rows, prefill_threads;
   std::int64_t decode_units, decode_threads;  // of a block at once, of a unit
-  std::int64_t mma;                           // of 16 rows and a leaf of 64 keys
+  std::int64_t prefill_mma, decode_mma;       // of 16 rows and a leaf of 64 keys
 };
 
-template <int Bytes, int Dim>
+template <int Bytes, int Dim, bool Block = false>
 AttentionTiling tiling() {
   using Shape = AttentionShape<Bytes, Dim>;
+  using Decode = DecodeShape<Shape, Block>;
   // Scores and outputs take as many each; warps that share rows (kDimParts) have the outputs' columns divided between them,
   // and each its own scores.
   constexpr std::int64_t kHalf = Bytes == 2 ? (kLeafKeys / 8) * (Dim / 16) : 0;
-  return {Shape::kPrefillRows, Shape::kPrefillThreads, Shape::kDecodeUnits, Shape::kDecodeUnitThreads, (Shape::kDimParts + 1) * kHalf};
+  return {Shape::kPrefillRows, Shape::kPrefillThreads, Decode::kUnits, Decode::kUnitThreads, (Shape::kDimParts + 1) * kHalf,
+          (Decode::kDimParts + 1) * kHalf};
 }
 
-AttentionTiling tiling_of(DType type, int head_dim) {
-  const bool half = bytes_of(type) == 2;
+AttentionTiling tiling_of(const std::string& kernel, DType type, int head_dim) {
+  const bool half = bytes_of(type) == 2, block = begins(kernel, "attention_decode_block");
   switch (head_dim) {
-    case 64: return half ? tiling<2, 64>() : tiling<4, 64>();
+    case 64: return block ? tiling<2, 64, true>() : half ? tiling<2, 64>() : tiling<4, 64>();
     case 80: return half ? tiling<2, 80>() : tiling<4, 80>();
     case 96: return half ? tiling<2, 96>() : tiling<4, 96>();
-    case 128: return half ? tiling<2, 128>() : tiling<4, 128>();
+    case 128: return block ? tiling<2, 128, true>() : half ? tiling<2, 128>() : tiling<4, 128>();
     default: return half ? tiling<2, 256>() : tiling<4, 256>();
   }
 }
@@ -201,8 +215,12 @@ struct AttentionRig {
            std::to_string(given.head_dim);
   }
 
-  void decode() {
-    const AttentionTiling tiling = tiling_of(given.type, given.head_dim);
+  // On so few multiprocessors that a block has several units, or on so many that each unit has a block.
+  void decode(int sms) {
+    for (const std::int32_t length : given.lengths) params.max_kv_length = std::max<std::int64_t>(params.max_kv_length, length);
+    const LaunchPlan plan = plan_attention_decode(params, shape(sms));
+    REQUIRE(plan.kernel != nullptr);
+    const AttentionTiling tiling = tiling_of(plan.kernel, given.type, given.head_dim);
     const std::int64_t m_tiles = up(given.heads / given.kv_heads, kFragmentRows), units_of_split = given.kv_heads * m_tiles;
     const auto segments = double(given.rows.size());
     // A warp that looks for a unit asks for the number of segments and for the length and rows of 32 of them at most.
@@ -211,9 +229,8 @@ struct AttentionRig {
     double queries = 0, folded = 0;
     for (const std::int32_t length : given.lengths) {
       const std::int64_t splits = up(length, kSplitKeys);
-      params.max_kv_length = std::max<std::int64_t>(params.max_kv_length, length);
       need.streamed += std::uint64_t(2 * given.kv_heads * length * row_bytes());
-      need.mma += std::uint64_t(units_of_split * up(length, kLeafKeys) * tiling.mma);
+      need.mma += std::uint64_t(units_of_split * up(length, kLeafKeys) * tiling.decode_mma);
       queries += double(given.heads * splits * row_bytes());
       // Then each thread for the row, its pages' place and a page for each leaf.
       need.arrays += double(units_of_split * splits) * (search + double(tiling.decode_threads) * 8);
@@ -229,8 +246,6 @@ struct AttentionRig {
     partials = DeviceArray<std::byte>(std::size_t(decode_partial_floats(params)) * 4);
     arrivals = filled<std::uint32_t>(std::size_t(decode_arrivals(params)), 0);
     params.partials = reinterpret_cast<float*>(partials.data()), params.arrivals = arrivals.data();
-    const LaunchPlan plan = plan_attention_decode(params, shape());
-    REQUIRE(plan.kernel != nullptr);
     need.kernel = plan.kernel;
     need.copied = need.streamed;
     need.arrays += double(plan.grid * tiling.decode_units) * search;  // each ends with a search that finds nothing
@@ -241,7 +256,7 @@ struct AttentionRig {
   }
 
   void prefill() {
-    const AttentionTiling tiling = tiling_of(given.type, given.head_dim);
+    const AttentionTiling tiling = tiling_of("", given.type, given.head_dim);
     const int group = given.heads / given.kv_heads;
     const int tile_rows = prefill_tile_rows(given.heads, given.kv_heads, given.head_dim, given.type);
     Traffic need;
@@ -255,7 +270,7 @@ struct AttentionRig {
           const std::int64_t last = std::min((packed + tiling.prefill_rows - 1) / group, tokens - 1);
           const std::int64_t end = given.lengths[s] - given.rows[s] + first + last + 1;
           need.copied += std::uint64_t(2 * given.kv_heads * end * row_bytes());
-          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.mma);
+          need.mma += std::uint64_t(given.kv_heads * (tiling.prefill_rows / kFragmentRows) * up(end, kLeafKeys) * tiling.prefill_mma);
           // Each thread asks for the unit (tile, rows, length) before and after the walk, and for a page for each leaf.
           need.arrays += double(given.kv_heads * tiling.prefill_threads) * double(2 * 20 + 4 + 4 * up(end, kLeafKeys));
         }
@@ -277,13 +292,14 @@ constexpr int kHeadDims[] = {64, 80, 96, 128, 256};
 
 TEST("traffic: decode attention reads each key and value once, and partials are at most 4 %") {
   for (const int dim : kHeadDims) {
-    AttentionRig({DType::f16, 4, 4, dim, {1, 1}, {700, 300}}).decode();
-    AttentionRig({DType::f16, 16, 2, dim, {1, 1}, {2048, 400}}).decode();
+    AttentionRig({DType::f16, 4, 4, dim, {1, 1}, {700, 300}}).decode(1);
+    AttentionRig({DType::f16, 16, 2, dim, {1, 1}, {2048, 400}}).decode(1);
+    if (dim == 64 || dim == 128) AttentionRig({DType::f16, 16, 2, dim, {1, 1}, {2048, 400}}).decode(132);
   }
   // Where the number of splits is odd, the fold asks for the last one again.
-  AttentionRig({DType::bf16, 8, 1, 64, {1}, {2048}}).decode();
-  AttentionRig({DType::bf16, 8, 1, 64, {1}, {1024}}).decode();
-  AttentionRig({DType::f32, 4, 4, 64, {1}, {600}}).decode();
+  AttentionRig({DType::bf16, 8, 1, 64, {1}, {2048}}).decode(1);
+  AttentionRig({DType::bf16, 8, 1, 64, {1}, {1024}}).decode(132);
+  AttentionRig({DType::f32, 4, 4, 64, {1}, {600}}).decode(1);
 }
 
 TEST("traffic: prefill attention reads keys and values once for each tile of rows, up to the tile's last key") {

@@ -75,7 +75,7 @@ TEST("cpu layer norm agrees with float64 and each row has the bits that it has a
       std::vector<float> out(x.size());
       {
         const Step step(backend->lane(Phase::prefill));
-        backend->lane(Phase::prefill).ops().layer_norm(tensor(x, rows, cols), *w, *b, 1e-5f, tensor(out, rows, cols));
+        backend->lane(Phase::prefill).ops().layer_norm(tensor(x, rows, cols), {w.get(), b.get(), 1e-5f}, tensor(out, rows, cols));
       }
       for (std::int64_t r = 0; r < rows; ++r) {
         const float* row = x.data() + r * cols;
@@ -90,7 +90,7 @@ TEST("cpu layer norm agrees with float64 and each row has the bits that it has a
           CHECK_NEAR(out[std::size_t(r * cols + c)], expected, 1e-5 + std::abs(expected) * 1e-5);
         }
         std::vector<float> alone(row, row + cols);
-        backend->lane(Phase::decode).ops().layer_norm(tensor(alone, 1, cols), *w, *b, 1e-5f, tensor(alone, 1, cols));
+        backend->lane(Phase::decode).ops().layer_norm(tensor(alone, 1, cols), {w.get(), b.get(), 1e-5f}, tensor(alone, 1, cols));
         CHECK(same_bits(alone, std::span(out).subspan(std::size_t(r * cols), std::size_t(cols))));
       }
     }

@@ -115,8 +115,9 @@ void FakeLane::linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tenso
   });
 }
 
-void FakeLane::layer_norm(Tensor x, const Vector& weight, const Vector& bias, float, Tensor out) {
-  const std::uint64_t ids = mix(static_cast<const FakeVector&>(weight).id(), static_cast<const FakeVector&>(bias).id());
+void FakeLane::layer_norm(Tensor x, const LayerNorm& norm, Tensor out) {
+  const std::uint64_t ids =
+      mix(static_cast<const FakeVector&>(*norm.weight).id(), static_cast<const FakeVector&>(*norm.bias).id());
   issue(OpKind::layer_norm, [=, this] {
     check(x);
     check(out);

@@ -124,9 +124,17 @@ t.test("what OPT-125M's launches need", (t) => {
   // Two splits: two queries and an output, 2 x 68 floats written, 2 x 16 x 32 bytes for the fold; 24 units of 396 bytes of arrays each and
   // 48 searches of 140 in vain, 9 leaves of 128.
   t.equal(attention(513).requestedBytes - attention(513).streamedBytes, 12 * (128 * 3 + 2 * 68 * 4 + 1024) + 24 * 396 + 48 * 140 + 12 * 9 * 128);
+  const block = needsOf({ ...one, role: "attention", kernel: "attention_decode_block_f16_d64", grid: 12 }, decode);
+  t.match(block, { units: 12, unitsPerBlock: 1, asyncBytes: 12 * 512 * 256, mma: (12 * 8 * 64 * 5) / 2 });
+  // A query and an output; 12 units of 4 warps that find their work, 8 leaves of 512 bytes, 48 warps that find nothing more.
+  t.equal(block.requestedBytes - block.streamedBytes, 12 * 128 * 2 + 48 * 396 + 12 * 8 * 512 + 48 * 140);
   // In a graph each thread asks for the number of real rows.
   const inGraph = needsOf({ ...one, inGraph: true, role: "up", kernel: "gemm_narrow8_f16", grid: 192 }, decode);
   t.equal(inGraph.requestedBytes - upward.requestedBytes, 4 * 192 * 256);
+  // 100 blocks for the 192 tiles, each with the norm's 6,144 bytes and the token.
+  const normed = needsOf({ ...one, role: "up", kernel: "gemm_normed8_f16", grid: 100 }, decode);
+  t.match(normed, { units: 192, asyncBytes: 4_718_592 + 100 * 1536, compulsoryBytes: upward.compulsoryBytes + 6144 });
+  t.equal(normed.requestedBytes - normed.asyncBytes, 3072 * 4 + 3072 * 2 + 100 * 6144);
   // 128 tokens in a tile: 256 threads keep 8 biases each, not 2,048.
   const wide = needsOf({ ...one, rows: 128, role: "up", kernel: "gemm_wide_parts_f16", grid: 24 }, decode);
   t.equal(wide.requestedBytes - wide.asyncBytes, 24 * 256 * 32 + 128 * 3072 * 2);

@@ -76,11 +76,11 @@ void CpuOps::add_positions(const StepInput& in, const Matrix& positions, int pos
   });
 }
 
-void CpuOps::layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) {
-  check_shape(x.cols == out.cols && x.rows <= out.rows && weight.size() == x.cols && bias.size() == x.cols,
+void CpuOps::layer_norm(Tensor x, const LayerNorm& norm, Tensor out) {
+  check_shape(x.cols == out.cols && x.rows <= out.rows && norm.weight->size() == x.cols && norm.bias->size() == x.cols,
               "layer_norm");
   for_rows(team_, phase_, x.rows, x.cols, [&](std::int64_t r) {
-    kernels_.layer_norm(row(x, r), values(weight), values(bias), eps, x.cols, row(out, r));
+    kernels_.layer_norm(row(x, r), values(*norm.weight), values(*norm.bias), norm.eps, x.cols, row(out, r));
   });
 }
 

@@ -19,7 +19,7 @@ class CpuOps final : public Ops {
              Tensor out) override;
   void add_positions(const StepInput& in, const Matrix& positions, int position_offset, Tensor out) override;
   void linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) override;
-  void layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) override;
+  void layer_norm(Tensor x, const LayerNorm& norm, Tensor out) override;
   void write_kv(const StepInput& in, KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv) override;
   void attention(const StepInput& in, const KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv,
                  Tensor out) override;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "backend/cuda/graph_arrays.hpp"
-#include "gemm.hpp"
 #include "pages.hpp"
 #include "rows.hpp"
 #include "step.hpp"
@@ -18,6 +17,10 @@ const float* values(const Vector& v) { return static_cast<const CudaVector&>(v).
 
 void check_shape(bool fits, const char* op) {
   if (!fits) throw Error(ErrorCode::internal, std::string(op) + ": the shapes of its tensors do not fit together");
+}
+
+void check_norm(Tensor x, const LayerNorm& norm) {
+  check_shape(norm.weight->size() == x.cols && norm.bias->size() == x.cols, "norm");
 }
 
 }  // namespace
@@ -84,7 +87,7 @@ void CudaOps::add_positions(const StepInput& in, const Matrix& positions, int po
   lane_.launch(plan_embed(params, lane_.shape()), params);
 }
 
-void CudaOps::linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) {
+GemmParams CudaOps::gemm(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) const {
   check_shape(x.cols == w.cols() && out.cols == w.rows() && x.rows <= out.rows && x.dtype == w.dtype() &&
                   (epilogue.bias == nullptr || epilogue.bias->size() == w.rows()) &&
                   (epilogue.residual == nullptr ||
@@ -105,25 +108,44 @@ void CudaOps::linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor
   params.dtype = w.dtype();
   params.out_dtype = out.dtype;
   params.activation = epilogue.activation;
+  return params;
+}
+
+void CudaOps::launch_gemm(GemmParams& params, const Matrix& w) {
   const LaunchPlan plan = plan_gemm(params, lane_.shape());
   lane_.launch(plan, params);
-  cost_ += costs_.seconds(double(x.rows) * double(w.rows()) * double(w.cols()), double(w.bytes()), w.dtype(),
+  cost_ += costs_.seconds(double(params.n) * double(params.m) * double(params.k), double(w.bytes()), w.dtype(),
                           lane_.shape().sms);
 }
 
-void CudaOps::layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) {
-  check_shape(x.cols == out.cols && x.rows <= out.rows && x.dtype == out.dtype && weight.size() == x.cols &&
-                  bias.size() == x.cols,
-              "layer_norm");
+void CudaOps::linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) {
+  GemmParams params = gemm(x, w, epilogue, out);
+  launch_gemm(params, w);
+}
+
+void CudaOps::norm_linear(Tensor x, const LayerNorm& norm, Tensor normed, const Matrix& w, const Epilogue& epilogue,
+                          Tensor out) {
+  GemmParams params = gemm(x, w, epilogue, out);
+  params.norm.weight = values(*norm.weight);
+  params.norm.bias = values(*norm.bias);
+  params.norm.eps = norm.eps;
+  if (!gemm_normalizes(params, lane_.shape())) return Ops::norm_linear(x, norm, normed, w, epilogue, out);
+  check_norm(x, norm);
+  launch_gemm(params, w);
+}
+
+void CudaOps::layer_norm(Tensor x, const LayerNorm& norm, Tensor out) {
+  check_norm(x, norm);
+  check_shape(x.cols == out.cols && x.rows <= out.rows && x.dtype == out.dtype, "layer_norm");
   NormParams params{};
   params.x = x.data;
   params.out = out.data;
-  params.weight = values(weight);
-  params.bias = values(bias);
+  params.weight = values(*norm.weight);
+  params.bias = values(*norm.bias);
   params.real_rows = graph_ != nullptr ? graph_->view.counts : nullptr;
   params.rows = x.rows;
   params.cols = x.cols;
-  params.eps = eps;
+  params.eps = norm.eps;
   params.dtype = x.dtype;
   lane_.launch(plan_norm(params, lane_.shape()), params);
 }

@@ -8,6 +8,7 @@
 #include "backend/cuda/lane_core.hpp"
 #include "backend/cuda/step_arrays.hpp"
 #include "backend/cuda/storage.hpp"
+#include "gemm.hpp"
 
 namespace splitwiser::cuda {
 
@@ -22,7 +23,9 @@ class CudaOps final : public Ops {
              Tensor out) override;
   void add_positions(const StepInput& in, const Matrix& positions, int position_offset, Tensor out) override;
   void linear(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) override;
-  void layer_norm(Tensor x, const Vector& weight, const Vector& bias, float eps, Tensor out) override;
+  void layer_norm(Tensor x, const LayerNorm& norm, Tensor out) override;
+  void norm_linear(Tensor x, const LayerNorm& norm, Tensor normed, const Matrix& w, const Epilogue& epilogue,
+                   Tensor out) override;
   void write_kv(const StepInput& in, KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv) override;
   void attention(const StepInput& in, const KvPool& pool, int layer, const AttentionSpec& spec, Tensor qkv,
                  Tensor out) override;
@@ -43,6 +46,8 @@ class CudaOps final : public Ops {
   [[nodiscard]] double take_cost();
 
  private:
+  [[nodiscard]] GemmParams gemm(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) const;
+  void launch_gemm(GemmParams& params, const Matrix& w);
   [[nodiscard]] const StepArrays& arrays(const StepInput& in);
   [[nodiscard]] const TileList& tiles(const StepInput& in, int rows_per_tile);
   void sample_graph(Tensor logits);
