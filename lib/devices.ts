@@ -62,7 +62,9 @@ export function chooseDevice(choice: DeviceChoice, addon: NativeAddon): ChosenDe
     const native = found.find(({ ordinal }) => ordinal === choice.ordinal);
     if (native?.reason === "") return { kind: "cuda", id, native, why: `"${id}" was asked for` };
     // Without a driver there is one entry, and its reason holds for every number.
-    const reason = native?.reason ?? (found[0]?.reason || `this machine has ${found.length} of them, counted from 0`);
+    const reasonOfAll = found.length === 1 ? found[0]?.reason : undefined;
+    const counted = `this machine has ${found.length} of them, counted from 0: the last is "cuda:${found.length - 1}"`;
+    const reason = native?.reason ?? (reasonOfAll || counted);
     throw new SplitwiserError("DEVICE_UNAVAILABLE", `device: "${id}" is not available: ${reason}`);
   }
   const usable = found.find(({ reason }) => reason === "");

@@ -95,13 +95,17 @@ async function hasNinja() {
 /** A program that a CMake folder built. */
 export const programIn = (folder, name) => join(folder, "bin", process.platform === "win32" ? `${name}.exe` : name);
 
+// Tests of the CPU are the same where there is a GPU; those of the CUDA side name their driver themselves.
+const withoutGpu = { SPLITWISER_CUDA_LIBRARY: process.env.SPLITWISER_CUDA_LIBRARY ?? "none" };
+
 /** Runs the native tests; a crash counts as one failure, and so do tests that were planned and never ran. */
-export async function runNativeTests({ cwd = root, folder = join(cwd, "build"), program = "splitwiser_tests", filters = [], ...options } = {}) {
+export async function runNativeTests({ cwd = root, folder = join(cwd, "build"), program = "splitwiser_tests", filters = [], env, ...options } = {}) {
   let passed = 0;
   let failed = 0;
   let planned = 0;
   const code = await run(programIn(folder, program), filters, {
     ...options,
+    env: { ...withoutGpu, ...env },
     cwd,
     onLine: (line) => {
       if (line.startsWith("ok ")) passed += 1;
@@ -119,12 +123,13 @@ export async function runNativeTests({ cwd = root, folder = join(cwd, "build"), 
  * Runs tap on files (all tests when there are none), prints failures and one line for each file, and counts assertions.
  * `failures` holds the names of what failed, inner tests included.
  */
-export async function runTap({ cwd = root, files = [], args = [], output = "inherit", ...options } = {}) {
+export async function runTap({ cwd = root, files = [], args = [], output = "inherit", env, ...options } = {}) {
   const raw = join(cwd, "build-check", "tap.txt");
   mkdirSync(dirname(raw), { recursive: true });
   rmSync(raw, { force: true });
   const reporter = process.stdout.isTTY ? "terse" : "min";
-  const code = await runTool("tap", ["run", `--reporter=${reporter}`, `--output-file=${raw}`, ...args, ...files], { ...options, output, cwd });
+  const all = ["run", `--reporter=${reporter}`, `--output-file=${raw}`, ...args, ...files];
+  const code = await runTool("tap", all, { ...options, env: { ...withoutGpu, ...env }, output, cwd });
   const text = existsSync(raw) ? readFileSync(raw, "utf8") : "";
   if (output !== "ignore") for (const [line] of text.matchAll(/^(not )?ok .*$/gm)) console.log(line);
   // The last line of counts is the whole run's: "# { total: 12, pass: 11, fail: 1 }".

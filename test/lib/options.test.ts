@@ -183,7 +183,8 @@ t.test("the device that is named is taken or refused, never replaced", async (t)
   t.match(choose("cpu", [broken, there]), { kind: "cpu", why: '"cpu" was asked for' });
   await errorOf(t, () => choose("cuda", [broken, there]), "DEVICE_UNAVAILABLE", /"cuda:0" is not available: it is too old/);
   await errorOf(t, () => choose("cuda:7", [broken]), "DEVICE_UNAVAILABLE", /"cuda:7" is not available: it is too old/);
-  await errorOf(t, () => choose("cuda:2", [there]), "DEVICE_UNAVAILABLE", /has 1 of them/);
+  await errorOf(t, () => choose("cuda:2", [there]), "DEVICE_UNAVAILABLE", /has 1 of them.*"cuda:0"/);
+  await errorOf(t, () => choose("cuda:2", [broken, there]), "DEVICE_UNAVAILABLE", /has 2 of them.*"cuda:1"/);
 });
 
 t.test("configure changes what it names, and nothing else", async (t) => {

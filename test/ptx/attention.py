@@ -108,7 +108,7 @@ class Sequences:
         return np.einsum('hk,khd->hd', weights, v), np.einsum('hk,khd->hd', weights, np.abs(v))
 
 
-def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, **launch):
+def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, block=False, **launch):
     """Attention of rows [first, last) of every sequence. Returns a list of arrays [rows, heads * head_dim]."""
     q = sequences
     if tile_rows is None:
@@ -164,7 +164,8 @@ def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, **laun
     if tiles:
         common.launch(mod, f'attention_prefill_{q.kv_dtype}_d{q.row}', grid, sizes[0], sizes[1], p, **launch)
     if any(n == 1 for n in rows):
-        common.launch(mod, f'attention_decode_{q.kv_dtype}_d{q.row}', grid, sizes[2], sizes[3], p, **launch)
+        sizes = sizes[4:] if block else sizes[2:4]
+        common.launch(mod, f'attention_decode_{"block_" if block else ""}{q.kv_dtype}_d{q.row}', grid, *sizes, p, **launch)
     check('counters of arrivals are zero again', not any(arrivals.get('u32')))
     result = from_bytes(out.read(), q.dtype).reshape(sum(rows), -1).copy()
     for b in buffers + [out, arrivals, partials]:
@@ -172,19 +173,27 @@ def run(mod, sequences, ranges, grid=3, extra_segments=0, tile_rows=None, **laun
     return [result[indptr[s]:indptr[s + 1]] for s in range(len(ranges))]
 
 
+SHAPES = """#include <cstdio>
+#include "attention_shape.hpp"
+using namespace splitwiser;
+template <class Shape> void say(int bytes, int dim) {
+  using Warp = DecodeShape<Shape, false>;
+  std::printf("%d %d %d %d %d %d", bytes, dim, Shape::kPrefillThreads, Shape::kPrefillBytes, Warp::kThreads, Warp::kBytes);
+  if constexpr (kHasBlockDecode<Shape>) std::printf(" %d %d", DecodeShape<Shape, true>::kThreads, DecodeShape<Shape, true>::kBytes);
+  std::printf("\\n");
+}
+"""
 _shapes = {}
 
 
 def shapes():
-    """(kv dtype, padded head dim) -> threads and shared bytes of prefill, of decode: from attention_shape.hpp itself."""
+    """(kv dtype, padded head dim) -> threads and shared bytes of prefill, of decode, of decode by blocks: from attention_shape.hpp itself."""
     if not _shapes:
-        lines = ''.join(
-            f'using S{b}_{d} = splitwiser::AttentionShape<{b}, {d}>; std::printf("{b} {d} %d %d %d %d\\n", S{b}_{d}::kPrefillThreads, '
-            f'S{b}_{d}::kPrefillBytes, S{b}_{d}::kDecodeThreads, S{b}_{d}::kDecodeBytes);\n' for b in (2, 4) for d in HEAD_DIMS)
+        lines = ''.join(f'say<AttentionShape<{b}, {d}>>({b}, {d});\n' for b in (2, 4) for d in HEAD_DIMS)
         with tempfile.TemporaryDirectory() as folder:
             source, program = os.path.join(folder, 'shapes.cpp'), os.path.join(folder, 'shapes')
             with open(source, 'w', encoding='utf8') as file:
-                file.write(f'#include <cstdio>\n#include "attention_shape.hpp"\nint main() {{\n{lines}}}\n')
+                file.write(SHAPES + f'int main() {{\n{lines}}}\n')
             subprocess.run(['g++', '-std=c++20', '-I', common.KERNELS, '-o', program, source], check=True)
             text = subprocess.run([program], check=True, capture_output=True, text=True).stdout
         for line in text.splitlines():
@@ -224,6 +233,10 @@ def check_case(name, mod, spec, seed=None, **launch):
     single = run(mod, q, [(n - 1, n) for n in q.lengths], grid=3, extra_segments=2, **launch)
     for s, n in enumerate(q.lengths):
         check_bits(f'{name}: prefill and decode of {n} tokens', full[s][n - 1], single[s][0])
+    if (q.kv_dtype, q.row) == ('f16', 64):
+        blocks = run(mod, q, [(n - 1, n) for n in q.lengths], grid=2, block=True, **launch)
+        for s, n in enumerate(q.lengths):
+            check_bits(f'{name}: prefill and decode by blocks of {n} tokens', full[s][n - 1], blocks[s][0])
     for part in (2, 7):
         chunk = [(max(0, n - 1 - n // part), n) for n in q.lengths]
         results = run(mod, q, chunk, grid=1, **launch)
@@ -233,7 +246,8 @@ def check_case(name, mod, spec, seed=None, **launch):
 
 
 def kernels_of(dtype, dims):
-    return common.load(f'attention_{dtype}.cu', [f'attention_{phase}_{dtype}_d{dim}' for dim in dims for phase in ('prefill', 'decode')])
+    names = [f'attention_{phase}_{dtype}_d{dim}' for dim in dims for phase in ('prefill', 'decode')]
+    return common.load(f'attention_{dtype}.cu', names + (['attention_decode_block_f16_d64'] if dtype == 'f16' else []))
 
 
 # One instance of each way that a kernel can be made: swizzled rows, two warps that share rows, padded rows, f32. The other

@@ -1,5 +1,5 @@
 """The GEMM kernels: against float64, and the same bits whatever the kernel, its tile and the number of tokens."""
-import ctypes, math
+import copy, ctypes, math
 
 import common
 from common import check, check_equal, check_near, np
@@ -9,20 +9,33 @@ NAMES = ["f32", "f16", "bf16"]
 NONE, RELU, GELU = 0, 1, 2
 
 
+class GemmNorm(ctypes.Structure):
+    _fields_ = [("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("eps", ctypes.c_float), ("warps", ctypes.c_int32), ("place", ctypes.c_int32),
+                ("rms", ctypes.c_bool)]
+
+
+class NormParams(ctypes.Structure):
+    _fields_ = [*((name, ctypes.c_void_p) for name in ("x", "residual", "sum", "out", "weight", "bias", "real_rows")),
+                ("rows", ctypes.c_int64), ("cols", ctypes.c_int64), ("eps", ctypes.c_float), ("rms", ctypes.c_bool), ("dtype", ctypes.c_uint8)]
+
+
 class Params(ctypes.Structure):
     _fields_ = [*((name, ctypes.c_void_p) for name in ("weight", "x", "out", "bias", "residual", "rows")),
                 *((name, ctypes.c_int64) for name in ("m", "n", "k", "k_stride")),
                 *((name, ctypes.c_uint8) for name in ("dtype", "out_dtype", "activation", "gated")),
-                ("parts", ctypes.c_int32), ("stages", ctypes.c_int32)]
+                ("parts", ctypes.c_int32), ("stages", ctypes.c_int32), ("norm", GemmNorm)]
 
 
 # What is translated of the kernels of each type, one of each kind: narrow32 is narrow16 and narrow64 is middle with
 # other numbers, and bf16 differs from f16 in the names of its instructions.
 TRANSLATED = [["wide", "narrow8"], ["wide", "wide_parts", "middle", "narrow16", "narrow8"], ["narrow16"]]
+NORMED = [["normed8"], ["normed16", "normed8"], ["normed16"]]  # narrow kernels that normalise their tokens
 # kernel: (rows of its tile, tokens, threads, shared bytes); the narrow ones' rows and bytes depend on parts.
 TILES = {"wide": (128, 128, 256, 67584), "wide_parts": (128, 128, 256, 67584), "middle": (64, 64, 128, 65536), "narrow64": (32, 64, 128, 73728),
          "narrow32": (0, 32, 256, 0), "narrow16": (0, 16, 256, 0), "narrow8": (0, 8, 256, 0)}
 TILES_F32 = {"wide": (64, 64, 128, 65536), "narrow8": (0, 8, 256, 0)}
+for tiles in (TILES, TILES_F32):
+    tiles.update({name.replace("narrow", "normed"): tile for name, tile in tiles.items() if tile[0] == 0})
 
 
 def parts_of(m, k):
@@ -31,6 +44,11 @@ def parts_of(m, k):
     while parts < 8 and 2 * parts <= -(-k // 64) and -(-m // 128) * parts < 128:
         parts *= 2
     return parts
+
+
+def warps_of_norm(cols):
+    """norm_threads / 32."""
+    return min(max(-(-cols // 256), 1), 8)
 
 
 def to_bits(dtype, values):
@@ -53,6 +71,7 @@ class Problem:
         columns = m // 2 if gated else m
         self.residual = random.standard_normal((400, columns))[:n]
         self.columns = columns
+        self.norm = random.standard_normal((2, k)).astype(np.float32)
         self.k_stride = -(-k // 64) * 64
         self.packed = np.zeros((-(-m // 128) * 128, self.k_stride), dtype=weight.dtype)
         self.packed[:m, :k] = weight
@@ -69,17 +88,19 @@ class Problem:
             sums = act(sums)
         return sums if residual is None else sums + residual
 
-    def run(self, kernel, parts=None, stages=2, bias=False, activation=NONE, residual=None, out_dtype=None, rows=None, alias=False, grid=None, **options):
+    def run(self, kernel, parts=None, stages=2, bias=False, activation=NONE, residual=None, out_dtype=None, rows=None, alias=False, grid=None, rms=False, **options):
         """Bits of out [n, columns]. residual: bits; alias: out holds them before, and is the residual."""
         out_dtype = self.dtype if out_dtype is None else out_dtype
         parts = parts_of(self.m, self.k) if parts is None else parts
         block_m, block_n, threads, shared = (TILES_F32 if self.dtype == F32 else TILES)[kernel]
         if block_m == 0:
-            block_m = 128 // parts
-            shared = max(stages * (128 + parts * block_n) * 128, parts * block_n * (block_m + 4) * 4)
+            block_m, normed = 128 // parts, kernel.startswith("normed")
+            place = shared = max(stages * (128 + (0 if normed else parts * block_n)) * 128, parts * block_n * (block_m + 4) * 4)
+            if normed:
+                shared += block_n * (self.k_stride * self.x.itemsize + 8)
         tiles = -(-self.m // block_m) * -(-self.n // block_n)
         name = f"gemm_{kernel}_{NAMES[self.dtype]}"
-        module = common.load(f"gemm_{NAMES[self.dtype]}.cu", [f"gemm_{one}_{NAMES[self.dtype]}" for one in TRANSLATED[self.dtype]])
+        module = common.load(f"gemm_{NAMES[self.dtype]}.cu", [f"gemm_{one}_{NAMES[self.dtype]}" for one in TRANSLATED[self.dtype] + NORMED[self.dtype]])
         bits_of_out = to_bits(out_dtype, np.zeros(1)).dtype
         size = self.n * self.columns * bits_of_out.itemsize
         weight, x = common.upload(self.packed, True), common.upload(self.x, True)
@@ -96,11 +117,27 @@ class Problem:
         params = Params(weight.ptr, x.ptr, out.ptr, pointer(self.bias if bias else None), out.ptr if alias else pointer(residual),
                         pointer(None if rows is None else np.array([rows], dtype=np.int32)),
                         self.m, self.n, self.k, self.k_stride, self.dtype, out_dtype, activation, self.gated, parts, stages)
+        if kernel.startswith("normed"):
+            params.norm = GemmNorm(pointer(self.norm[0]), pointer(None if rms else self.norm[1]), 1e-5, warps_of_norm(self.k), place, rms)
         common.launch(module, name, grid or tiles, threads, shared, params, **options)
         got = common.download(out, bits_of_out, (self.n, self.columns))
         for buffer in buffers:
             buffer.free()
         return got
+
+    def normalized(self, rms):
+        """The same problem with the tokens that the norm kernel makes of these."""
+        name = f"norm_{NAMES[self.dtype]}"
+        module = common.load("rows.cu", [f"norm_{one}" for one in NAMES])
+        x, weight, bias = common.upload(self.x, True), common.upload(self.norm[0], True), common.upload(self.norm[1], True)
+        out = module.alloc(self.x.nbytes)
+        params = NormParams(x.ptr, None, None, out.ptr, weight.ptr, None if rms else bias.ptr, None, self.n, self.k, 1e-5, rms, self.dtype)
+        common.launch(module, name, 2, 32 * warps_of_norm(self.k), 256, params)
+        other = copy.copy(self)
+        other.x = common.download(out, self.x.dtype, self.x.shape)
+        for buffer in (x, weight, bias, out):
+            buffer.free()
+        return other
 
     def check_sums(self, name, got):
         """f32 sums: each within what k roundings of products and sums may do."""
@@ -143,6 +180,20 @@ def test_stages_grids_and_schedules_change_nothing():
     for kernel in ("wide_parts", "middle", "narrow16", "narrow8"):
         for seed in range(4):
             check_equal(f"{kernel}, seed {seed}", problem.run(kernel, grid=1 + seed, seed=seed), expected)
+
+
+def test_tokens_that_the_kernel_normalises():
+    for dtype in (F16, F32, BF16):
+        for m, k, n in ((144, 72, 5), (400, 768, 8), (80, 2048, 3)):
+            if dtype == F32 and k > 768:
+                continue
+            problem = Problem(dtype, m, k, n)
+            for rms in (False, True):
+                for kernel in NORMED[dtype]:
+                    expected = problem.normalized(rms).run(kernel.replace("normed", "narrow"), bias=True)
+                    for grid in (1, None):
+                        check_equal(f"{NAMES[dtype]} {kernel} m {m} k {k} n {n}, rms {rms}, grid {grid}",
+                                    problem.run(kernel, bias=True, rms=rms, grid=grid), expected)
 
 
 def test_every_epilogue():

@@ -126,7 +126,7 @@ def test_gather():
             x, rows = numbers((9, cols), dtype), rng.integers(0, 9, 6).astype(np.int32)
             b, r = common.ptxrun.alloc(to_bits(x, dtype).tobytes(), readonly=True), common.ptxrun.alloc(rows.tobytes(), readonly=True)
             out = common.ptxrun.alloc(6 * cols * (4 if dtype == 'f32' else 2))
-            launch(kernel, struct.pack('<QQQqqB7x', b.ptr, r.ptr, out.ptr, 6, cols, TYPES.index(dtype)), 2, 64)
+            launch(kernel, struct.pack('<QQQQqqB7x', b.ptr, r.ptr, out.ptr, 0, 6, cols, TYPES.index(dtype)), 2, 64)
             check_equal(f'gather {dtype} {cols}', from_bits(out.read(), dtype).reshape(6, cols), x[rows])
 
 

@@ -6,6 +6,9 @@ namespace splitwiser::cuda {
 namespace {
 
 constexpr const char* kDefaultFile = "libcuda.so.1";
+constexpr const char* kNoDriver = "none";  // as SPLITWISER_CUDA_LIBRARY
+constexpr const char* kInstall = "to use a GPU, install the NVIDIA driver 580 or newer; a container is to be started with --gpus all";
+constexpr const char* kLookAround = "see what nvidia-smi and dmesg say, and please report this where they say nothing";
 // Streams beyond the number of queues (8 by default) share them, and one lane's launch could wait behind the other's: two
 // lanes with streams in each prepared split need more. Counts only before cuInit.
 constexpr const char* kQueuesVariable = "CUDA_DEVICE_MAX_CONNECTIONS";
@@ -15,23 +18,53 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
+// What a user can do where the machine is not as it has to be; null: the error says nothing of the kind.
+const char* remedy_of(CUresult result) {
+  switch (result) {
+    case CUDA_ERROR_NO_DEVICE:
+      return "see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not hide it; a container is to be started with --gpus all";
+    case CUDA_ERROR_DEVICE_UNAVAILABLE:
+      return "another process has the GPU to itself: end it, or allow several (nvidia-smi --compute-mode=DEFAULT)";
+    case CUDA_ERROR_OPERATING_SYSTEM:
+      return "see whether this user may open /dev/nvidia*; a container is to be started with --gpus all";
+    case CUDA_ERROR_SYSTEM_NOT_READY:
+      return "start the driver's services (with NVSwitch: nvidia-fabricmanager)";
+    case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
+      return "the kernel module and libcuda.so.1 are of different drivers: restart the machine, or install the driver again";
+    case CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
+      return "this GPU takes no libcuda.so.1 of a CUDA compatibility package: take its folder out of LD_LIBRARY_PATH";
+    case CUDA_ERROR_MPS_CONNECTION_FAILED:
+    case CUDA_ERROR_MPS_RPC_FAILURE:
+    case CUDA_ERROR_MPS_SERVER_NOT_READY:
+      return "the MPS server does not answer: see its log, or stop it (echo quit | nvidia-cuda-mps-control)";
+    case CUDA_ERROR_MPS_MAX_CLIENTS_REACHED:
+    case CUDA_ERROR_MPS_MAX_CONNECTIONS_REACHED: return "the MPS server takes no more clients: end another one first";
+    default: return nullptr;
+  }
+}
+
 }  // namespace
 
 Driver::Driver() { open(); }
 
 void Driver::open() {
   const auto named = environment_value(EnvironmentVariable::cuda_library);
-  library_ = DynamicLibrary(named.value_or(kDefaultFile));
+  if (named == kNoDriver) {
+    reason = "SPLITWISER_CUDA_LIBRARY is \"none\", so no driver is looked for: unset it to use a GPU";
+    return;
+  }
+  const std::string file = named.value_or(kDefaultFile);
+  const std::string remedy = named ? "name the driver's libcuda.so.1 in SPLITWISER_CUDA_LIBRARY, or unset it" : kInstall;
+  library_ = DynamicLibrary(file);
   if (!library_.open()) {
-    reason = named ? "SPLITWISER_CUDA_LIBRARY names \"" + *named + "\", which cannot be opened: " + library_.reason()
-                   : std::string(kDefaultFile) + " was not found: no NVIDIA driver is installed";
+    reason = std::string(named ? "SPLITWISER_CUDA_LIBRARY names a file that cannot be opened" : "no NVIDIA driver is installed") +
+             " (" + library_.reason() + "): " + remedy;
     return;
   }
   library_.keep();  // the driver has threads and exit handlers of its own
-  const std::string file = named.value_or(kDefaultFile);
   const auto driver_version = reinterpret_cast<PFN_cuDriverGetVersion_v2020>(library_.symbol("cuDriverGetVersion"));
   if (driver_version == nullptr || driver_version(&version) != CUDA_SUCCESS) {
-    reason = file + " does not say its version: it is not a CUDA driver";
+    reason = file + " does not say its version, so it is not a CUDA driver: " + remedy;
     return;
   }
   if (version < kLeastDriver) {
@@ -66,9 +99,10 @@ void Driver::open() {
   set_environment_default(kQueuesVariable, kQueues);
   const CUresult result = Init(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
-    reason = "the NVIDIA driver found no GPU";
+    reason = std::string("the NVIDIA driver found no GPU: ") + remedy_of(result);
   } else if (result != CUDA_SUCCESS) {
-    reason = "cuInit failed with " + text_of(result);
+    const char* remedy_known = remedy_of(result);
+    reason = "cuInit failed with " + text_of(result) + ": " + (remedy_known != nullptr ? remedy_known : kLookAround);
   }
 }
 
@@ -130,9 +164,11 @@ void check(const Driver& driver, int ordinal, CUresult result, const char* what)
     throw lost_error(ordinal, text);
   }
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    throw Error(ErrorCode::out_of_memory, "the GPU has no memory left for " + text);
+    throw Error(ErrorCode::out_of_memory,
+                "the GPU has no memory left for " + text + ". nvidia-smi says who has it; or lower kvCacheBytes or maxBatchTokens");
   }
-  throw Error(ErrorCode::internal, "CUDA: " + text);
+  if (const char* remedy = remedy_of(result)) throw Error(ErrorCode::device_unavailable, text + ": " + remedy);
+  throw Error(ErrorCode::internal, "CUDA: " + text + ": " + kLookAround);
 }
 
 }  // namespace splitwiser::cuda

@@ -54,7 +54,7 @@ struct Driver {
 [[nodiscard]] bool is_sticky(CUresult result);
 
 // Throws the Error that `result` means; does nothing on success. `ordinal` < 0: the call is not about one device.
-// out_of_memory, device_lost (and the device is marked lost), internal.
+// out_of_memory, device_lost (and the device is marked lost), device_unavailable (the machine, with a remedy), internal.
 void check(const Driver& driver, int ordinal, CUresult result, const char* what);
 
 [[nodiscard]] Error lost_error(int ordinal, const std::string& why);

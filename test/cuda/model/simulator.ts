@@ -38,6 +38,8 @@ export interface Grid {
   context: number;
   sms: number[];
   used: number[];
+  /** Ticks of the machine. */
+  enqueued: number;
   begin: number;
   end: number;
   graph: boolean;

@@ -60,6 +60,7 @@ Executor::Executor(std::mutex& mutex, std::uint64_t seed) : mutex_(mutex), rando
 }
 
 void Executor::submit(const std::shared_ptr<Item>& item, const std::vector<std::shared_ptr<Item>>& after) {
+  item->enqueued = machine().tick();
   item->after.push_back(host_);
   for (const auto& before : after) {
     if (!before || before == item) continue;

@@ -59,6 +59,7 @@ struct Item {
   bool started = false;
   bool done = false;
   double done_ms = 0;         // the device's clock
+  std::uint64_t enqueued = 0; // tick of the machine
   // For the race detector: a chain's items are ordered, and this one comes after `after` besides.
   std::uint64_t chain = 0;
   std::vector<simt::Token> after;

@@ -62,7 +62,7 @@ void Report::grid(const Item& item, const simt::GridResult& result) {
     ++trace_dropped_;
     return;
   }
-  trace_.push_back({item.operation.kernel->name, item.stream, item.context->id, result.first_tick, result.last_tick,
+  trace_.push_back({item.operation.kernel->name, item.stream, item.context->id, item.enqueued, result.first_tick, result.last_tick,
                     item.context->sms, result.sms_used, item.from_graph, item.operation.grid, item.operation.block,
                     item.operation.shared_bytes, result.counters});
 }
@@ -182,7 +182,7 @@ std::string Report::json(const State& state) const {
     sms(to, grid.sms);
     to.key("used");
     sms(to, grid.used);
-    to.key("begin").value(grid.begin).key("end").value(grid.end).key("graph").boolean(grid.graph);
+    to.key("enqueued").value(grid.enqueued).key("begin").value(grid.begin).key("end").value(grid.end).key("graph").boolean(grid.graph);
     to.key("blocks").value(std::uint64_t(grid.blocks)).key("threads").value(std::uint64_t(grid.threads));
     to.key("shared_bytes").value(std::uint64_t(grid.shared_bytes));
     if (from.trace_counters) {

@@ -9,8 +9,8 @@
 //   "kernels": {name: counters (simt/counters.hpp)},
 //   "streams": [{"id", "context", "priority", "flags", "kernels", "graph_kernels", "copies"}],
 //   "contexts": [{"id", "kind", "sms": [SM ids]}],
-//   "trace": [{"kernel", "stream", "context", "sms": [SM ids it could use], "used": [...], "begin", "end" (ticks of the
-//             machine), "graph", "blocks", "threads", "shared_bytes" (dynamic), "counters" (with
+//   "trace": [{"kernel", "stream", "context", "sms": [SM ids it could use], "used": [...], "enqueued", "begin", "end"
+//             (ticks of the machine), "graph", "blocks", "threads", "shared_bytes" (dynamic), "counters" (with
 //             SIMDRIVER_TRACE_COUNTERS=1: those that are not 0)}], "trace_dropped",
 //   "overlaps": [{"streams": [a, b], "contexts": [a, b], "grids": pairs in flight together, "disjoint_sms"}] }
 #pragma once
@@ -56,7 +56,7 @@ class Report {
  private:
   struct Grid {
     std::string kernel;
-    std::uint64_t stream, context, begin, end;
+    std::uint64_t stream, context, enqueued, begin, end;
     simt::SmSet sms, used;
     bool graph;
     unsigned blocks, threads, shared_bytes;

@@ -172,6 +172,7 @@ Machine::~Machine() = default;
 
 const Options& Machine::options() const { return impl_->options; }
 SmLimits Machine::limits() const { return impl_->limits; }
+std::uint64_t Machine::tick() const { return impl_->ticks.load(); }
 Token Machine::start(GridLaunch launch) { return impl_->start(std::move(launch)); }
 
 void Machine::wait(Token token) {

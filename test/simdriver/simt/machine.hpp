@@ -166,6 +166,8 @@ class Machine {
 
   [[nodiscard]] const Options& options() const;
   [[nodiscard]] SmLimits limits() const;
+  // Of the count that GridResult's ticks are of: what happens from now on has this tick or a later one.
+  [[nodiscard]] std::uint64_t tick() const;
 
   // Starts now. The launch must be valid (block <= kernel->threads, it fits on an SM): the driver checks and words the
   // errors; here an invalid one ends with Status::aborted and a message.
