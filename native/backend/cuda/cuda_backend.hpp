@@ -32,6 +32,11 @@ struct CudaDevice {
   int driver_version = 0;           // of CUDA: major * 1000 + minor * 10
 };
 
+// Why a build without kernels can use no GPU.
+inline constexpr const char* kNoKernels =
+    "this build has no CUDA kernels: nvcc was not found when it was built, or it was built with SPLITWISER_CUDA=off. Install the "
+    "CUDA toolkit 13 (it has nvcc) and run `npm rebuild splitwiser` without that setting";
+
 // Every GPU; where none can be had, one entry (ordinal 0) that says why. Never throws but bad_alloc.
 [[nodiscard]] std::vector<CudaDevice> describe_cuda();
 

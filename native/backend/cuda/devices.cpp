@@ -27,10 +27,7 @@ CudaDevice describe(const cuda::Driver& driver, int ordinal) {
     const cuda::ContextScope scope(open, open.primary());
     open.check(driver.MemGetInfo(&free, &total), "cuMemGetInfo");
     device.available_bytes = free;
-    if (cuda::fatbins().empty()) {
-      device.reason = "this build has no CUDA kernels: nvcc was not found when it was built; install the CUDA toolkit 13 and "
-                      "build again";
-    }
+    if (cuda::fatbins().empty()) device.reason = kNoKernels;
   } catch (const Error& error) {
     device.reason = error.what();
   }
@@ -47,8 +44,8 @@ std::vector<CudaDevice> describe_cuda() {
   std::string reason = driver.reason;
   if (driver.usable()) {
     const CUresult result = driver.DeviceGetCount(&count);
-    if (result != CUDA_SUCCESS) reason = "cuDeviceGetCount says " + driver.text_of(result);
-    if (result == CUDA_SUCCESS && count == 0) reason = "the NVIDIA driver found no GPU";
+    if (result != CUDA_SUCCESS) reason = "the NVIDIA driver does not count its GPUs (" + driver.text_of(result) + "): see what nvidia-smi says";
+    if (result == CUDA_SUCCESS && count == 0) reason = "the NVIDIA driver found no GPU: see whether nvidia-smi lists one";
   }
   if (!reason.empty()) {
     CudaDevice none;

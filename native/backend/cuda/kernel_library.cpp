@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/cuda/cuda_backend.hpp"
 #include "backend/cuda/fatbins.hpp"
 
 namespace splitwiser::cuda {
@@ -17,10 +18,7 @@ KernelLibrary::KernelLibrary(std::shared_ptr<const Device> device)
     : device_(std::move(device)),
       threads_per_sm_(device_->attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR)),
       shared_per_sm_(device_->attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)) {
-  if (fatbins().empty()) {
-    throw Error(ErrorCode::device_unavailable, "this build has no CUDA kernels: nvcc was not found when it was built; install "
-                                               "the CUDA toolkit 13 and build again");
-  }
+  if (fatbins().empty()) throw Error(ErrorCode::device_unavailable, kNoKernels);
   const Driver& driver = device_->driver();
   const ContextScope scope(*device_, device_->primary());
   try {
@@ -32,8 +30,8 @@ KernelLibrary::KernelLibrary(std::shared_ptr<const Device> device)
         throw Error(ErrorCode::device_unavailable,
                     "the CUDA kernels of this build do not run on " + device_->name() + " (compute capability " +
                         std::to_string(device_->shape().arch / 10) + "." + std::to_string(device_->shape().arch % 10) +
-                        "): build again with SPLITWISER_CUDA_ARCHS=" + std::to_string(device_->shape().arch) + " (" +
-                        driver.text_of(result) + ")");
+                        "): run SPLITWISER_CUDA_ARCHS=" + std::to_string(device_->shape().arch) +
+                        " npm rebuild splitwiser (" + driver.text_of(result) + ")");
       }
       device_->check(result, "cuLibraryLoadData");
       libraries_.push_back(library);

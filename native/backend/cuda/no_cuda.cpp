@@ -3,18 +3,11 @@
 #include "support/error.hpp"
 
 namespace splitwiser {
-namespace {
-
-constexpr const char* kReason =
-    "this build has no CUDA kernels: nvcc was not found when it was built; install the CUDA toolkit 13 and build again";
-
-}  // namespace
-
-std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(ErrorCode::device_unavailable, kReason); }
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(ErrorCode::device_unavailable, kNoKernels); }
 
 std::vector<CudaDevice> describe_cuda() {
   CudaDevice none;
-  none.reason = kReason;
+  none.reason = kNoKernels;
   return {none};
 }
 
