@@ -130,7 +130,7 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
   const int m_tiles = (group + kFragmentRows - 1) / kFragmentRows;
   Scoring scoring;
   scoring.factor = plain_factor(params);
-  Stream stream(params, memory + Tiling::kQueryBytes, thread);
+  Stream stream(params, memory + Tiling::kQueryBytes + Tiling::kScoreBytes, thread);
 
   UnitWalk walk(params, params.kv_heads * m_tiles, lane);
   // Neighbouring units on different multiprocessors: few units use all of them.
@@ -164,7 +164,7 @@ __device__ __forceinline__ void decode(const AttentionParams& params) {
     state[1].clear();
 #pragma unroll 1
     for (int leaf = first_leaf; leaf * kLeafKeys < end; ++leaf) {
-      attend_leaf<Type, Shape, kDims>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state);
+      attend_leaf<Type, Shape, kDims, Block>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state, memory);
     }
     close_split(state);
     if (walk.splits == 1) {

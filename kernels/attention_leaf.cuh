@@ -228,10 +228,12 @@ __device__ __forceinline__ void weigh(float factor, float (&scores)[kScoreTiles]
 
 // ---- the leaf -----------------------------------------------------------------------------------
 
-template <class Type, class Shape, int Dims, class Stream, class Queries>
+// Shared: the warps of a block, which have the same rows, each score their part of the keys and hand it to the others at
+// `exchange`, a leaf's scores in f32.
+template <class Type, class Shape, int Dims, bool Shared, class Stream, class Queries>
 __device__ __forceinline__ void attend_leaf(const AttentionParams& params, Stream& stream, const Queries& query,
                                             const Scoring& scoring, int leaf, int first_dim, int lane,
-                                            SoftmaxState<Dims / 4> (&state)[2]) {
+                                            SoftmaxState<Dims / 4> (&state)[2], int exchange = 0) {
   constexpr int kTiles = kScoreTiles / Stream::kKeySteps;
   float scores[kScoreTiles][4];
 #pragma unroll
@@ -239,9 +241,27 @@ __device__ __forceinline__ void attend_leaf(const AttentionParams& params, Strea
 #pragma unroll
     for (int i = 0; i < 4; ++i) scores[t][i] = 0.0f;
   }
+  if constexpr (Shared) {
+    static_assert(Stream::kKeySteps == 1);
+    constexpr int kParts = Shape::kHeadDim / Dims, kOwn = kScoreTiles / kParts;
+    const int part = first_dim / Dims;
+    multiply_keys<Type, Shape, kOwn>(query, stream.step(0) + part * kOwn * 8 * Shape::kRowBytes, lane, scores);
+    float4* const all = reinterpret_cast<float4*>(ptx::shared_memory() + exchange) + lane;
 #pragma unroll
-  for (int i = 0; i < Stream::kKeySteps; ++i) {
-    multiply_keys<Type, Shape, kTiles>(query, stream.step(i), lane, scores + i * kTiles);
+    for (int t = 0; t < kOwn; ++t) {
+      all[(part * kOwn + t) * 32] = make_float4(scores[t][0], scores[t][1], scores[t][2], scores[t][3]);
+    }
+    __syncthreads();  // the next step's barrier parts this leaf's readers from the next one's writers
+#pragma unroll
+    for (int t = 0; t < kScoreTiles; ++t) {
+      const float4 from = all[t * 32];
+      scores[t][0] = from.x, scores[t][1] = from.y, scores[t][2] = from.z, scores[t][3] = from.w;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < Stream::kKeySteps; ++i) {
+      multiply_keys<Type, Shape, kTiles>(query, stream.step(i), lane, scores + i * kTiles);
+    }
   }
   const int first_key = leaf * kLeafKeys + (lane & 3) * 2;  // of this lane's scores
   if (!plain_scores(params)) transform_scores(params, scoring, first_key, scores);

@@ -97,7 +97,7 @@ __device__ __forceinline__ void prefill(const AttentionParams& params) {
       const int split_end = min(leaf_end, (leaf / kLeavesPerSplit + 1) * kLeavesPerSplit);
 #pragma unroll 1
       for (; leaf < split_end; ++leaf) {
-        attend_leaf<Type, Shape, kDims>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state);
+        attend_leaf<Type, Shape, kDims, false>(params, stream, query, scoring, leaf, dim_part * kDims, lane, state);
       }
       close_split(state);
       merge(folded[0], state[0]);

@@ -51,8 +51,8 @@ struct AttentionShape {
 
 // Decode: a unit of work is one warp's, with its own query rows and ring; at head dim 256 two warps', which are a block.
 // Block: four warps share a unit, and the ring of a whole block: for so few units that a lane's multiprocessors would else
-// wait for the few bytes that a warp has on its way. As at head dim 256, each has part of the output's columns, and all make
-// the same scores.
+// wait for the few bytes that a warp has on its way. Each scores a quarter of a leaf's keys, which all then have by way of
+// shared memory, and has part of the output's columns.
 template <class Shape, bool Block>
 struct DecodeShape {
   static constexpr int kHeadDim = Shape::kHeadDim;
@@ -65,12 +65,13 @@ struct DecodeShape {
   static constexpr int kQueryBytes = kKeepsQuery ? 0 : Shape::kQueryRowsBytes;
   static constexpr int kStepKeys = Block ? kLeafKeys : kKeyBlock;
   static constexpr int kStepBytes = kStepKeys * Shape::kRowBytes;
-  static constexpr int kStages = Block          ? (kHeadDim == 64 ? 6 : 4)
-                                 : Shape::kHalf ? (kHeadDim > 128 ? 3 : 12 * 1024 / kStepBytes)
+  static constexpr int kScoreBytes = Block ? kFragmentRows * kLeafKeys * 4 : 0;
+  static constexpr int kStages = Block            ? (kHeadDim == 64 ? 5 : 4)
+                                 : Shape::kHalf   ? (kHeadDim > 128 ? 3 : 12 * 1024 / kStepBytes)
                                  : kHeadDim == 64 ? 4
                                  : kHeadDim == 80 ? 3
                                                   : 2;
-  static constexpr int kUnitBytes = kQueryBytes + kStages * kStepBytes;
+  static constexpr int kUnitBytes = kQueryBytes + kScoreBytes + kStages * kStepBytes;  // in this order
   static constexpr int kBytes = kUnits * kUnitBytes;
   static constexpr int kBlocks = kHeadDim > 128 ? 4 : !Shape::kHalf ? 1 : kHeadDim == 64 ? 3 : 2;
   static constexpr int kOutputBytes = kFragmentRows * (4 * kWarpDims + 16);

@@ -136,7 +136,7 @@ function prefillNeeds({ rows, context }: StepShape): Needed {
   };
 }
 
-/** A unit is a warp's, or a block's: then each warp makes all scores, and a quarter of the outputs. */
+/** A unit is a warp's, or a block's: its warps divide scores and outputs, but each finds its work itself. */
 function decodeNeeds({ rows, context }: StepShape, { grid, kernel }: Launched): Needed {
   const block = kernel.startsWith("attention_decode_block");
   const unitWarps = block ? decodeWarps : 1;
@@ -158,7 +158,7 @@ function decodeNeeds({ rows, context }: StepShape, { grid, kernel }: Launched): 
     requestedBytes: streamedBytes + queries * (splits + 1) + written + folded + arrays,
     asyncBytes: streamedBytes,
     streamedBytes,
-    mma: (rows * heads * up(context, leafKeys) * leafMma * (unitWarps + 1)) / 2,
+    mma: rows * heads * up(context, leafKeys) * leafMma,
   };
 }
 

@@ -73,7 +73,7 @@ export interface ModelDevice {
   isa: string;
   /** How lanes share the device, as obtained. */
   partition: Exclude<PartitionOption, "auto">;
-  /** Why better partitions were not to be had, best first. */
+  /** Why better partitions were not to be had, best first; and what else keeps the lanes from running side by side. */
   partitionNotes: string[];
   lanes: { prefill: LaneInfo; decode: LaneInfo };
   /** Bytes held. */

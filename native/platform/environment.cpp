@@ -14,11 +14,12 @@ std::optional<std::string> environment_value(EnvironmentVariable variable) {
   return std::nullopt;
 }
 
-void set_environment_default(const char* name, const char* value) {
+bool set_environment_default(const char* name, const char* value) {
+  if (::getenv(name) != nullptr) return false;
 #if defined(_WIN32)
-  if (::getenv(name) == nullptr) _putenv_s(name, value);
+  return _putenv_s(name, value) == 0;
 #else
-  ::setenv(name, value, 0);
+  return ::setenv(name, value, 0) == 0;
 #endif
 }
 

@@ -25,7 +25,8 @@ inline constexpr std::array kEnvironment = {
 // Nothing when the variable is not set or empty.
 [[nodiscard]] std::optional<std::string> environment_value(EnvironmentVariable variable);
 
-// For a variable that belongs to another library and is read when that one starts: sets it unless it is set.
-void set_environment_default(const char* name, const char* value);
+// For a variable that belongs to another library and is read when that one starts: sets it unless it is set. Whether it was
+// unset.
+bool set_environment_default(const char* name, const char* value);
 
 }  // namespace splitwiser

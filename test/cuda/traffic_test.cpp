@@ -151,10 +151,10 @@ AttentionTiling tiling() {
   using Shape = AttentionShape<Bytes, Dim>;
   using Decode = DecodeShape<Shape, Block>;
   // Scores and outputs take as many each; warps that share rows (kDimParts) have the outputs' columns divided between them,
-  // and each its own scores.
+  // and each its own scores, but for a block's, which divide these too.
   constexpr std::int64_t kHalf = Bytes == 2 ? (kLeafKeys / 8) * (Dim / 16) : 0;
   return {Shape::kPrefillRows, Shape::kPrefillThreads, Decode::kUnits, Decode::kUnitThreads, (Shape::kDimParts + 1) * kHalf,
-          (Decode::kDimParts + 1) * kHalf};
+          (Block ? 2 : Decode::kDimParts + 1) * kHalf};
 }
 
 AttentionTiling tiling_of(const std::string& kernel, DType type, int head_dim) {

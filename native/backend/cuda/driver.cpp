@@ -96,7 +96,12 @@ void Driver::open() {
   SPLITWISER_OPTIONAL_DRIVER_CALLS(SPLITWISER_FIND)
 #undef SPLITWISER_FIND
   if (!reason.empty()) return;
-  set_environment_default(kQueuesVariable, kQueues);
+  int count = 0;
+  const bool late = DeviceGetCount(&count) != CUDA_ERROR_NOT_INITIALIZED;
+  if (set_environment_default(kQueuesVariable, kQueues) && late) {
+    note = std::string("CUDA was initialised in this process before splitwiser was: ") + kQueuesVariable + "=" + kQueues +
+           " comes too late, and launches of the two lanes may wait for each other. Load splitwiser first, or set it in the environment";
+  }
   const CUresult result = Init(0);
   if (result == CUDA_ERROR_NO_DEVICE) {
     reason = std::string("the NVIDIA driver found no GPU: ") + remedy_of(result);

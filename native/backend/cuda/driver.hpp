@@ -26,6 +26,7 @@ struct Driver {
 
   int version = 0;        // as cuDriverGetVersion says: major * 1000 + minor * 10
   std::string reason;     // why it cannot be used; empty: it can
+  std::string note;       // what a user should know although it can be used; mostly empty
 
   [[nodiscard]] bool usable() const { return reason.empty(); }
   // "CUDA_ERROR_INVALID_VALUE (1): invalid argument"

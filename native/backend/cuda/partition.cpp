@@ -226,32 +226,33 @@ PartitionSet make_partition(const std::shared_ptr<Context>& primary, const Kerne
     throw Error(ErrorCode::invalid_option, "prefillShare: expected a number between 0 and 1, got " + std::to_string(share));
   }
   Maker maker(primary, kernels, share);
+  std::vector<std::string> notes;
+  if (const std::string& note = primary->device().driver().note; !note.empty()) notes.push_back(note);
+  const auto with_notes = [&](PartitionSet set) {
+    set.notes = std::move(notes);
+    return set;
+  };
   if (request.kind) {
     if (*request.kind == Partition::cores) {
       throw Error(ErrorCode::invalid_option, "partition \"cores\" is for CPUs: on CUDA there are \"green-context\", \"mps\", "
                                              "\"cta-quota\", \"priority\" and \"none\"");
     }
     try {
-      return maker.make(*request.kind);
+      return with_notes(maker.make(*request.kind));
     } catch (const Refusal& refusal) {
       throw Error(ErrorCode::device_unavailable, std::string("partition \"") + name_of(*request.kind) + "\" cannot be had on " +
                                                      primary->device().name() + ": " + refusal.reason +
                                                      ". Choose another one, or \"auto\"");
     }
   }
-  std::vector<std::string> notes;
   for (const Partition kind : {Partition::green_context, Partition::mps, Partition::cta_quota}) {
     try {
-      PartitionSet set = maker.make(kind);
-      set.notes = std::move(notes);
-      return set;
+      return with_notes(maker.make(kind));
     } catch (const Refusal& refusal) {
       notes.push_back(std::string(name_of(kind)) + ": " + refusal.reason);
     }
   }
-  PartitionSet set = maker.make(Partition::priority);
-  set.notes = std::move(notes);
-  return set;
+  return with_notes(maker.make(Partition::priority));
 }
 
 }  // namespace splitwiser::cuda

@@ -46,6 +46,20 @@ t.test("a driver that cannot be used says why, and auto takes the CPU and says s
   }
 });
 
+t.test("CUDA that another library has initialised is used, and the user is told what it costs", async (t) => {
+  for (const [settings, notes] of [
+    [{ INITIALISED: 1 }, [/before splitwiser.*CUDA_DEVICE_MAX_CONNECTIONS=32/]],
+    [{}, []],
+  ] as const) {
+    const { said } = await runOnDevice(t, settings, `
+      const model = await loadModel(${JSON.stringify(families.opt)}, { device: "cuda" });
+      say(model.device.partitionNotes);
+      await model.dispose();`);
+    t.match(said, [notes]);
+    t.equal((said[0] as string[]).length, notes.length);
+  }
+});
+
 t.test("memory that is not there is OUT_OF_MEMORY, before and while it is taken, and nothing stays behind", async (t) => {
   const small = await runOnDevice(t, { MEMORY: "4M" }, `${refusal} say(await attempt({ device: "cuda" }));`);
   t.match(small.said[0], { code: "OUT_OF_MEMORY" });

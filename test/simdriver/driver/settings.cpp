@@ -91,6 +91,7 @@ Settings read() {
     if (parts.size() > 1) to.stall_ms = int(reader.parse("SIMDRIVER_STALL", parts[1].c_str()));
   }
   reader.flag("SIMDRIVER_NO_DEVICE", to.no_device);
+  reader.flag("SIMDRIVER_INITIALISED", to.initialised);
   if (const char* text = std::getenv("SIMDRIVER_REPORT")) to.report_path = text;
   reader.number("SIMDRIVER_TRACE", to.trace_limit, 0, 100'000'000);
   reader.flag("SIMDRIVER_TRACE_COUNTERS", to.trace_counters);

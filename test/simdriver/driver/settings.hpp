@@ -45,6 +45,8 @@ struct Settings {
   int stall_ms = 10;
   // SIMDRIVER_NO_DEVICE: 1 = cuInit answers CUDA_ERROR_NO_DEVICE. Default: 0.
   bool no_device = false;
+  // SIMDRIVER_INITIALISED: 1 = another library of this process has called cuInit. Default: 0.
+  bool initialised = false;
   // SIMDRIVER_REPORT: path of the JSON written at exit and by simdriver_report. Default: none.
   std::string report_path;
   // SIMDRIVER_TRACE: grids kept in the report's trace. Default: 20000.

@@ -71,7 +71,7 @@ CUresult State::enter(const char* name, const CallRules& rules) {
     finding(std::string(name) + " was called from a host function: no CUDA call is allowed there");
     return CUDA_ERROR_NOT_PERMITTED;
   }
-  if (!rules.before_init && !initialised) return CUDA_ERROR_NOT_INITIALIZED;
+  if (!rules.before_init && !initialised && !settings().initialised) return CUDA_ERROR_NOT_INITIALIZED;
   if (lost != CUDA_SUCCESS && !rules.after_loss) return lost;
   const auto fails = [&](const char* of, std::uint64_t& count) {
     ++count;
