@@ -116,7 +116,12 @@ export function modelStep(step: Step, device: DeviceClass, tier: Tier, resources
 export async function modelledReport({ tier, layers, quick }: { tier: Tier; layers: number; quick: boolean }): Promise<ModelledReport> {
   const resources = readResources();
   const steps: ModelledStep[] = [];
-  const decode = [512, 1024].flatMap((context) => [1, 8, 32].map((batch) => ({ batch, context })));
+  const decode = [
+    { batch: 1, context: 512 },
+    { batch: 8, context: 512 },
+    { batch: 32, context: 512 },
+    { batch: 1, context: 1024 },
+  ];
   for (const device of deviceClasses) {
     say(`modelled: ${device.name}, ${layers} of ${shape.layers} layers on the simulated driver, ${tier} tier`);
     const found = await countSteps({ device, tier, layers, prefill: 512, decode: quick ? decode.slice(0, 1) : decode });

@@ -12,6 +12,7 @@
 
 #include "support/half.hpp"
 #include "check.hpp"
+#include "device_counters.hpp"
 #include "harness.hpp"
 
 namespace splitwiser {
@@ -288,7 +289,9 @@ TEST("attention agrees with float64 and between decode and prefill, every head d
   for (const DType type : kTypes) {
     for (const int dim : kHeadDims) {
       for (const int page_size : {16, 64}) {
-        const Sequences sequences({.lengths = {1, 2, 17, 65, 130}, .heads = 4, .kv_heads = 2, .head_dim = dim, .kv_type = type,
+        if (on_checked_tier() && page_size == 64 && dim != 64) continue;
+        const std::vector<int> few{2, 65}, many{1, 2, 17, 65, 130};
+        const Sequences sequences({.lengths = on_checked_tier() ? few : many, .heads = 4, .kv_heads = 2, .head_dim = dim, .kv_type = type,
                                    .type = type, .page_size = page_size});
         const auto whole = sequences.run(sequences.whole());
         sequences.check_close(whole);
@@ -323,6 +326,7 @@ TEST("attention of every kind of group") {
 
 TEST("attention with windows, slopes and caps") {
   for (const DType type : {DType::f32, DType::f16}) {
+    if (on_checked_tier() && type == DType::f32) continue;
     for (const Shape& more : {Shape{.lengths = {}, .window = 1}, Shape{.lengths = {}, .window = 50}, Shape{.lengths = {}, .window = 600},
                               Shape{.lengths = {}, .alibi = true}, Shape{.lengths = {}, .soft_cap = 2},
                               Shape{.lengths = {}, .window = 100, .soft_cap = 3, .alibi = true}}) {
@@ -354,10 +358,12 @@ TEST("attention of odd head dims and of activations in another type than the cac
 TEST("a row of attention has the same bits on any number of SMs and beside any other rows") {
   // f32 outputs: rounding to 16 bits would hide most differences. On 1 SM a warp of decode has a unit, on 132 a block.
   for (const int head_dim : {64, 128}) {
+    if (on_checked_tier() && head_dim == 128) continue;
     const Sequences sequences({.lengths = {1100, 513, 77, 1, 260}, .heads = 4, .kv_heads = 2, .head_dim = head_dim, .type = DType::f32});
     const auto whole = sequences.run(sequences.whole());
     sequences.check_close(whole, 211);
     for (const int sms : {1, 3, 20, 132}) {
+      if (on_checked_tier() && sms != 1 && sms != 132) continue;
       sequences.check_bits(whole, {{1060, 1100}, {500, 513}, {0, 77}, {0, 1}, {180, 260}}, "prefill on other SMs", sms);
       sequences.check_bits(whole, {{1099, 1100}, {512, 513}, {76, 77}, {0, 1}, {259, 260}}, "decode on other SMs", sms, 0, 30);
     }

@@ -8,7 +8,7 @@ import { nothingFound, runOnDevice, type Grid, type Report, type Settings } from
 
 t.setTimeout(600_000);
 
-const layers = 4;
+const layers = 3;
 const promptTokens = 4096;
 const chunk = 512;
 const mostGroups = 2;

@@ -10,13 +10,13 @@ t.setTimeout(1_200_000);
 /** Two streams generate while a long prompt is computed. */
 const program = `
   const model = await loadModel(${JSON.stringify(bundledModel)}, { device: "cuda", schedule: "split", maxBatchTokens: 512 });
-  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 40, ignoreEos: true }));
+  const running = [1, 2].map((seed) => model.stream(ids(20, seed), { maxTokens: 30, ignoreEos: true }));
   await Promise.all(running.map(async (stream) => {
     const iterator = stream[Symbol.asyncIterator]();
     await iterator.next();
     void (async () => { while (!(await iterator.next()).done); })();
   }));
-  const prompt = await model.generate(ids(600, 3), { maxTokens: 1, ignoreEos: true });
+  const prompt = await model.generate(ids(400, 3), { maxTokens: 1, ignoreEos: true });
   const results = await Promise.all(running.map((stream) => stream.result));
   say({
     partition: model.device.partition, notes: model.device.partitionNotes, lanes: model.device.lanes,
@@ -71,8 +71,8 @@ const steady = (tokens: number): string => `
 `;
 
 t.test("decoding more tokens allocates nothing, waits for no stream or context and copies from no pageable memory", async (t) => {
-  const short = (await runOnDevice(t, { SMS: 16 }, steady(20))).report;
-  const long = (await runOnDevice(t, { SMS: 16 }, steady(60))).report;
+  const short = (await runOnDevice(t, { SMS: 16 }, steady(10))).report;
+  const long = (await runOnDevice(t, { SMS: 16 }, steady(30))).report;
   t.equal(long.device_allocations, short.device_allocations, "device memory");
   t.equal(long.host_allocations, short.host_allocations, "pinned memory");
   t.equal(long.pageable_copies, 0, "no copy from pageable memory");
@@ -80,5 +80,5 @@ t.test("decoding more tokens allocates nothing, waits for no stream or context a
     t.equal(long.host_syncs[call] ?? 0, short.host_syncs[call] ?? 0, call);
   }
   t.equal(long.launches, short.launches, "every further step is a graph");
-  t.ok(long.graph_launches - short.graph_launches >= 39, "one graph launch a step", { short, long });
+  t.ok(long.graph_launches - short.graph_launches >= 19, "one graph launch a step", { short, long });
 });
