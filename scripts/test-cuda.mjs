@@ -1,11 +1,12 @@
 // `npm run test:cuda -- [--tier=fast|checked] [--seed=N] [--static] [part of a name ...]`: the CUDA side without a GPU. Compiles the kernels for
 // all six targets and looks at their code (registers, spills, PTX), then, on both tiers of the simulated driver: the simulator's own tests, the
 // native tests of kernels and backend, and on the fast tier the library's tests on a simulated GPU (test/cuda/model).
-// --static: the code only. Parts of names: native tests of these names only. `npm run test:cuda:long`: the full products, more seeds.
+// --static: the code only. Parts of names: native tests of these names only. `npm run test:cuda:long`: the full products, more seeds, and the
+// property tests of the engine (test/engine) on the simulated GPU, which takes hours.
 // Prints the time of each tier and ends with the counts on a line of their own.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { buildAllTargets, buildCuda, cudaTests, runOnTier, runSimulatorTests, tiers } from "./cuda-steps.mjs";
+import { buildAllTargets, buildCuda, cudaTests, libraryOf, runOnTier, runSimulatorTests, tiers } from "./cuda-steps.mjs";
 import { buildNative, buildTypeScript, report, root, runTap } from "./steps.mjs";
 
 const given = process.argv.slice(2);
@@ -16,9 +17,9 @@ const filters = given.filter((argument) => !argument.startsWith("--"));
 const long = given.includes("--long");
 const chosenTiers = Object.keys(tiers).filter((tier) => (value("tier") ?? tier) === tier);
 const seeds = value("seed") !== undefined ? [Number(value("seed"))] : long ? [1, 2, 3, 4, 5] : [1];
-const filesIn = (folder) =>
+const filesIn = (folder, ending = ".slow.ts") =>
   readdirSync(join(root, folder))
-    .filter((name) => name.endsWith(".slow.ts"))
+    .filter((name) => name.endsWith(ending))
     .map((name) => `${folder}/${name}`);
 
 const code = [
@@ -55,6 +56,14 @@ const onTier = (tier, name, step) => [
 const testsOf = (tier) => [
   ...(filters.length === 0 ? [onTier(tier, "the simulator itself", () => runSimulatorTests(tier))] : []),
   ...seeds.map((seed) => onTier(tier, `kernels and backend, seed ${seed}`, () => runOnTier(tier, { seed, long, filters }))),
+  ...(filters.length === 0 && long && tier === "fast"
+    ? [
+        onTier(tier, "the engine's property tests", () => {
+          const env = { SPLITWISER_TEST_DEVICE: "cuda", SPLITWISER_CUDA_LIBRARY: libraryOf(tier) };
+          return runTap({ files: filesIn("test/engine", ".test.ts"), args: ["--timeout=7200", "--jobs=2"], env });
+        }),
+      ]
+    : []),
   ...(filters.length === 0 && (tier === "fast" || long)
     ? [
         onTier(tier, "the library", () => {

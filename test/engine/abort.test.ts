@@ -5,12 +5,12 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 
 import { SplitwiserError } from "../../dist/index.js";
-import { allPagesFree, attempt, firstDelta, greedy, load, refusal, schedules, within } from "../helpers/engine.js";
+import { allPagesFree, attempt, firstDelta, greedy, load, patience, refusal, schedules, within } from "../helpers/engine.js";
 import { bundledModel, families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 import { scriptedModel } from "../helpers/synthetic.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const reason = new Error("the user went away");
 const long = { maxTokens: 1900, ignoreEos: true } as const;

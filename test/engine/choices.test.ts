@@ -2,11 +2,11 @@
 
 import t from "tap";
 
-import { allPagesFree, exactly, greedy, load, within } from "../helpers/engine.js";
+import { allPagesFree, exactly, greedy, load, patience, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const prompt = randomIds(51, 37);
 

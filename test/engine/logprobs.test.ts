@@ -4,11 +4,11 @@ import t from "tap";
 
 import type { TokenLogprob } from "../../dist/index.js";
 import { closeTo, logSoftmax } from "../helpers/compare.js";
-import { collect, greedy, load, schedules, within } from "../helpers/engine.js";
+import { collect, greedy, load, patience, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const prompt = randomIds(41, 20);
 const near = { abs: 1e-4, rel: 1e-5 };

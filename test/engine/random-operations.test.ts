@@ -5,11 +5,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 
 import { SplitwiserError, type CompletionStream, type Model, type Sequence } from "../../dist/index.js";
-import { allPagesFree, exactly, greedy, load, schedules, within } from "../helpers/engine.js";
+import { allPagesFree, exactly, greedy, load, patience, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { makeRandom, randomIds, type Random } from "../helpers/random.js";
 
-t.setTimeout(180_000);
+t.setTimeout(patience * 180_000);
 
 /** Pages of the tiny OPT in float16: 24 of them, while one sequence can take 12. */
 const kvCacheBytes = 24 * 2 * 2 * 2 * 64 * 16 * 2;

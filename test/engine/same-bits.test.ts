@@ -4,11 +4,11 @@ import t, { type Test } from "tap";
 
 import type { Completion, Model } from "../../dist/index.js";
 import { sameBits } from "../helpers/compare.js";
-import { exactly, firstDelta, greedy, inTurn, load, schedules, untilIdle, within } from "../helpers/engine.js";
+import { exactly, firstDelta, greedy, inTurn, load, patience, schedules, untilIdle, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const lengths = [130, 1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 128];
 const prompts = lengths.map((length, i) => randomIds(100 + i, length));

@@ -3,11 +3,11 @@
 import t from "tap";
 
 import type { Completion } from "../../dist/index.js";
-import { exactly, inTurn, load, schedules, within } from "../helpers/engine.js";
+import { exactly, inTurn, load, patience, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const prompts = [40, 3, 17, 64, 1, 90, 16, 33].map((length, i) => randomIds(200 + i, length));
 const subject = prompts[0] as number[];

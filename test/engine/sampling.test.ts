@@ -3,13 +3,13 @@
 import t, { type Test } from "tap";
 
 import type { GenerateOptions, Model } from "../../dist/index.js";
-import { greedy, inTurn, load, within } from "../helpers/engine.js";
+import { greedy, inTurn, load, patience, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 import { argmax } from "../reference/opt.js";
 import { adjustedLogits, probabilities, type SamplingOptions } from "../reference/sampling.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const prompt = randomIds(31, 24);
 const wide = { kvCacheType: "f32" } as const;

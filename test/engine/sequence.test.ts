@@ -4,11 +4,11 @@ import t, { type Test } from "tap";
 
 import type { Model, Sequence } from "../../dist/index.js";
 import { sameBits } from "../helpers/compare.js";
-import { allPagesFree, collect, exactly, greedy, load, refusal, schedules, within } from "../helpers/engine.js";
+import { allPagesFree, collect, exactly, greedy, load, patience, refusal, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const prompt = randomIds(301, 45);
 const drawn = { temperature: 1, seed: 8, maxTokens: 20, ignoreEos: true, logprobs: 1 } as const;

@@ -3,12 +3,12 @@
 import t, { type Test } from "tap";
 
 import type { GenerateOptions } from "../../dist/index.js";
-import { collect, inTurn, load, schedules, within } from "../helpers/engine.js";
+import { collect, inTurn, load, patience, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 import { writesTexts, writesTokens, type Written } from "../helpers/scripted-text.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const text = " no acute findings . the heart is mildly enlarged . no pneumothorax . small pleural effusion on the left";
 

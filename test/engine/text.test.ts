@@ -2,11 +2,11 @@
 
 import t from "tap";
 
-import { collect, greedy, inTurn, within } from "../helpers/engine.js";
+import { collect, greedy, inTurn, patience, within } from "../helpers/engine.js";
 import { makeRandom } from "../helpers/random.js";
 import { writesTexts, writesTokens } from "../helpers/scripted-text.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const replacement = "\ufffd";
 

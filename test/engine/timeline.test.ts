@@ -6,12 +6,12 @@ import { join } from "node:path";
 import t from "tap";
 
 import type { TimelineEvent } from "../../dist/index.js";
-import { firstDelta, greedy, load, schedules, within } from "../helpers/engine.js";
+import { firstDelta, greedy, load, patience, schedules, within } from "../helpers/engine.js";
 import { temporaryFolder } from "../helpers/model-folder.js";
 import { bundledModel, families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 const lanes = ["prefill", "decode"] as const;
 const overlap = (a: TimelineEvent, b: TimelineEvent): boolean => a.startMs < b.endMs && b.startMs < a.endMs;

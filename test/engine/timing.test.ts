@@ -3,11 +3,11 @@
 import t, { type Test } from "tap";
 
 import type { Completion, RequestTiming } from "../../dist/index.js";
-import { collect, firstDelta, greedy, load, schedules, within } from "../helpers/engine.js";
+import { collect, firstDelta, greedy, load, patience, schedules, within } from "../helpers/engine.js";
 import { bundledModel, families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 /** Sums of double milliseconds. */
 const rounding = 1e-6;

@@ -5,11 +5,11 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import t from "tap";
 
 import type { Completion, LoadOptions } from "../../dist/index.js";
-import { allPagesFree, attempt, exactly, greedy, inTurn, load, refusal, schedules, within } from "../helpers/engine.js";
+import { allPagesFree, attempt, exactly, greedy, inTurn, load, patience, refusal, schedules, within } from "../helpers/engine.js";
 import { families } from "../helpers/paths.js";
 import { randomIds } from "../helpers/random.js";
 
-t.setTimeout(120_000);
+t.setTimeout(patience * 120_000);
 
 /** Bytes of one page of the tiny OPT in float32: keys and values, 2 layers, 2 heads of 64, 16 tokens. */
 const pageBytes = 2 * 2 * 2 * 64 * 16 * 4;

@@ -19,9 +19,14 @@ export const schedules = ["sequential", "chunked", "split"] as const;
 /** Options under which a model decodes a fixed number of tokens greedily. */
 export const greedy = (maxTokens: number): { maxTokens: number; ignoreEos: true } => ({ maxTokens, ignoreEos: true });
 
-/** Loads on the CPU; the model goes when the test ends. */
+/** Where `load` loads: the property tests hold on every device (`npm run test:cuda:long` runs them on the simulated GPU). */
+export const device = (process.env["SPLITWISER_TEST_DEVICE"] ?? "cpu") as "cpu" | "cuda";
+/** Of limits: a simulated GPU is slower than any CPU. */
+export const patience = device === "cpu" ? 1 : 10;
+
+/** Loads on `device`; the model goes when the test ends. */
 export async function load(t: Test, source: string, options: LoadOptions = {}): Promise<Model> {
-  const model = await within(loadModel(source, { device: "cpu", ...options }), "loading a model");
+  const model = await within(loadModel(source, { device, ...options }), "loading a model");
   t.teardown(() => within(model.dispose(), "disposing of a model"));
   return model;
 }
@@ -30,7 +35,7 @@ export async function load(t: Test, source: string, options: LoadOptions = {}): 
 export async function within<T>(promise: Promise<T>, what: string, limitMs = 60_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not end within ${limitMs} ms`)), limitMs);
+    timer = setTimeout(() => reject(new Error(`${what} did not end within ${patience * limitMs} ms`)), patience * limitMs);
   });
   try {
     return await Promise.race([promise, limit]);

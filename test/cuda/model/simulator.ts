@@ -16,7 +16,7 @@ const library = join(process.env["SPLITWISER_SIMDRIVER"] ?? join(root, "build/si
 export type Settings = Partial<
   Record<
     | "ARCH" | "SMS" | "MEMORY" | "SEED" | "WORKERS" | "MMA" | "MMA_SEED" | "MPS" | "GREEN" | "DRIVER_VERSION" | "MISSING" | "FAIL" | "STALL"
-    | "NO_DEVICE" | "TRACE",
+    | "NO_DEVICE" | "INITIALISED" | "TRACE",
     string | number
   >
 >;
