@@ -62,7 +62,7 @@ function program(family: keyof typeof families, { schedule, partition, batch, ch
     });
     const lengths = [90, 1, 2, 5, 15, 16, 17, 33, 63, 64, 65, 100, 3, 7, 8, 31, 40].slice(0, ${batch});
     const prompts = lengths.map((length, i) => ids(length, i + 1));
-    const options = { maxTokens: 12, ignoreEos: true };
+    const options = { maxTokens: 8, ignoreEos: true };
     const [logits, plain, sampled] = await Promise.all([
       model.logits(prompts[0]),
       model.generate(prompts, options),
