@@ -1,33 +1,10 @@
 // Attention over a cache of bf16.
-#include "attention_decode.cuh"
-#include "attention_prefill.cuh"
+#include "attention_kernels.cuh"
 
 namespace splitwiser {
 
-#define SPLITWISER_ATTENTION(dim)                                                                          \
-  SPLITWISER_KERNEL(attention_prefill_bf16_d##dim, AttentionParams, (AttentionShape<2, dim>::kPrefillThreads), \
-                    (AttentionShape<2, dim>::kPrefillBlocks)) {                                            \
-    attention::prefill<ptx::BF16, dim>(params);                                                            \
-  }                                                                                                        \
-  SPLITWISER_KERNEL(attention_decode_bf16_d##dim, AttentionParams, (DecodeShape<AttentionShape<2, dim>, false>::kThreads),   \
-                    (DecodeShape<AttentionShape<2, dim>, false>::kBlocks)) {                                             \
-    attention::decode<ptx::BF16, dim>(params);                                                             \
-  }
-
-SPLITWISER_ATTENTION(64)
-SPLITWISER_ATTENTION(80)
-SPLITWISER_ATTENTION(96)
-SPLITWISER_ATTENTION(128)
-SPLITWISER_ATTENTION(256)
-
-#define SPLITWISER_BLOCK_DECODE(dim)                                                           \
-  SPLITWISER_KERNEL(attention_decode_block_bf16_d##dim, AttentionParams,                        \
-                    (DecodeShape<AttentionShape<2, dim>, true>::kThreads),                    \
-                    (DecodeShape<AttentionShape<2, dim>, true>::kBlocks)) {                    \
-    attention::decode<ptx::BF16, dim, true>(params);                                            \
-  }
-
-SPLITWISER_BLOCK_DECODE(64)
-SPLITWISER_BLOCK_DECODE(128)
+SPLITWISER_ATTENTIONS(bf16, ptx::BF16, 2)
+SPLITWISER_BLOCK_DECODE(bf16, ptx::BF16, 64)
+SPLITWISER_BLOCK_DECODE(bf16, ptx::BF16, 128)
 
 }  // namespace splitwiser

@@ -111,7 +111,7 @@ __device__ __forceinline__ void fold_splits(const AttentionParams& params, int s
   }
 }
 
-template <class Type, int HeadDim, bool Block = false>
+template <class Type, int HeadDim, bool Block>
 __device__ __forceinline__ void decode(const AttentionParams& params) {
   using Shape = AttentionShape<Element<Type>::kBytes, HeadDim>;
   using Tiling = DecodeShape<Shape, Block>;

@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "attention_shape.hpp"
+#include "residency.hpp"
 
 namespace splitwiser {
 namespace {
@@ -61,22 +62,9 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::int64_t m_tiles(const AttentionParams& params) { return ceil_div(params.heads / params.kv_heads, kFragmentRows); }
 std::int64_t splits(const AttentionParams& params) { return ceil_div(params.max_kv_length, kSplitKeys); }
 
-// Shared memory of a multiprocessor, of which each block costs 1 KB more than it asks for.
-int shared_bytes_per_sm(int arch) {
-  switch (arch) {
-    case 80: return 164 * 1024;
-    case 87: return 164 * 1024;
-    case 90:
-    case 100:
-    case 103: return 228 * 1024;
-    default: return 100 * 1024;
-  }
-}
-
 // Blocks that the lane's multiprocessors hold at once.
 std::int64_t resident(const Variant& variant, const DeviceShape& device) {
-  const int fitting = shared_bytes_per_sm(device.arch) / (variant.shared_bytes + 1024);
-  return device.sms * std::int64_t(std::clamp(fitting, 1, variant.blocks));
+  return std::int64_t(device.sms) * blocks_per_sm(device, variant.shared_bytes, variant.blocks);
 }
 
 LaunchPlan plan(const Variant& variant, std::int64_t units, const DeviceShape& device) {

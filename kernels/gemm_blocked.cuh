@@ -92,7 +92,7 @@ template <typename T, typename Shape, bool Parts>
 __device__ __forceinline__ void blocked_body(const GemmParams& params) {
   using Warp = MmaWarp<T, Shape>;
   constexpr int kStages = Shape::stages;
-  constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<T> / Shape::row_bytes;
+  constexpr int kUnitSteps = kStepsPerUnit<T, Shape::row_bytes>;
   // Fragments of the next k16 slice load while this slice multiplies; with two blocks a multiprocessor the other warps
   // hide that time, and the registers of a second set are not there.
   constexpr int kSets = Parts ? 2 : 1;
@@ -102,7 +102,7 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
   const TileWalk<Shape::block_m, Shape::block_n> walk(params, n);
   const std::uint32_t tiles = walk.count();
   const int units = k_units(params);
-  const int steps = units * kStepsPerUnit;
+  const int steps = units * kUnitSteps;
   Warp warp;
 
   for (std::uint32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -123,7 +123,7 @@ __device__ __forceinline__ void blocked_body(const GemmParams& params) {
         for (int e = 0; e < 4; ++e) total[i][j][e] = warp.sums[i][j][e] = 0.0f;
       }
     }
-    PartCursor cursor(params, units, kStepsPerUnit);
+    PartCursor cursor(params, units, kUnitSteps);
     typename Warp::Fragments fragments[kSets];
     const char* read = memory;
     char* write = memory + (kStages - 1) * Shape::stage_bytes;

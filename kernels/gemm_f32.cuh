@@ -11,14 +11,14 @@ template <typename Shape>
 __device__ __forceinline__ void blocked_f32_body(const GemmParams& params) {
   static_assert(Shape::block_m == 64 && Shape::block_n == 64 && Shape::threads == 128 && Shape::row_bytes == 128);
   constexpr int kStages = Shape::stages, kRows = 8, kTokens = 4;
-  constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<float> / Shape::row_bytes;
+  constexpr int kUnitSteps = kStepsPerUnit<float, Shape::row_bytes>;
 
   char* const memory = ptx::shared_memory();
   const int n = token_count(params);
   const TileWalk<Shape::block_m, Shape::block_n> walk(params, n);
   const std::uint32_t tiles = walk.count();
   const int units = k_units(params);
-  const int steps = units * kStepsPerUnit;
+  const int steps = units * kUnitSteps;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = warp_index();
   const int row = lane % 8, token = warp * 16 + lane / 8;
 
@@ -37,7 +37,7 @@ __device__ __forceinline__ void blocked_f32_body(const GemmParams& params) {
 #pragma unroll
       for (int j = 0; j < kTokens; ++j) total[i][j] = sums[i][j] = 0.0f;
     }
-    PartCursor cursor(params, units, kStepsPerUnit);
+    PartCursor cursor(params, units, kUnitSteps);
     const char* read = memory;
     char* write = memory + (kStages - 1) * Shape::stage_bytes;
     char* const last = write;

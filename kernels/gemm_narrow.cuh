@@ -129,7 +129,7 @@ __device__ __forceinline__ void group_barrier(int group_warps) {
 // Normed: tokens are normalised first and stay in shared memory; a stage has weights alone, and there is one tile of tokens.
 template <typename T, int BlockN, bool Normed = false>
 __device__ __forceinline__ void narrow_body(const GemmParams& params) {
-  constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<T> / 128;
+  constexpr int kUnitSteps = kStepsPerUnit<T, 128>;
 
   char* const memory = ptx::shared_memory();
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = warp_index();
@@ -144,8 +144,8 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
 
   const int units = k_units(params);
   const int first_unit = part_begin(units, parts, part);
-  const int own_steps = (part_begin(units, parts, part + 1) - first_unit) * kStepsPerUnit;
-  const int steps = (units + parts - 1) / parts * kStepsPerUnit;  // of the longest part
+  const int own_steps = (part_begin(units, parts, part + 1) - first_unit) * kUnitSteps;
+  const int steps = (units + parts - 1) / parts * kUnitSteps;  // of the longest part
   const std::int64_t first_byte = std::int64_t(first_unit) * (kGemmKAlign * kBytesOf<T>);
   const std::int64_t weight_row = params.k_stride * kBytesOf<T>, x_row = params.k * kBytesOf<T>;
 
@@ -218,7 +218,7 @@ __device__ __forceinline__ void narrow_body(const GemmParams& params) {
       wait_for_oldest(stages);
       group_barrier(group_warps);
       if (step < own_steps) {
-        products.multiply(stage + own_weights, Normed ? normed.step(first_unit * kStepsPerUnit + step) : stage + own_x);
+        products.multiply(stage + own_weights, Normed ? normed.step(first_unit * kUnitSteps + step) : stage + own_x);
       }
       group_barrier(group_warps);
       if (step + stages < own_steps) load(stage);

@@ -38,7 +38,7 @@ class NormedTokens {
   // of all rows.
   __device__ __forceinline__ void normalize(int warp, int lane) const {
     __syncwarp();
-    float2* const statistics = reinterpret_cast<float2*>(memory_ + k_units(params_) * kStepsPerUnit * kStepBytes);
+    float2* const statistics = reinterpret_cast<float2*>(memory_ + k_units(params_) * kStepsPerUnit<T, 128> * kStepBytes);
 #pragma unroll 1
     for (int row = warp; row < tokens_; row += kNarrowWarps) {
       const float count = static_cast<float>(params_.k);
@@ -78,7 +78,6 @@ class NormedTokens {
   [[nodiscard]] __device__ __forceinline__ const char* step(int index) const { return memory_ + index * kStepBytes; }
 
  private:
-  static constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<T> / 128;
   static constexpr int kChunks = rows::kEight * kBytesOf<T> / 16;  // of a vector
 
   __device__ __forceinline__ char* at(int row, int chunk) const {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "gemm.hpp"
+#include "residency.hpp"
 #include "rows.hpp"
 
 namespace splitwiser {
@@ -53,18 +54,9 @@ constexpr int kNarrowThreads = 256;
 constexpr int kNarrowRows = 128;  // over all parts: a block has kNarrowRows / parts rows of the weight
 constexpr std::int64_t kMostNormed = 8 * kNarrowThreads;  // a thread has eight elements of a row at most
 
-int shared_bytes_per_sm(int arch) {
-  switch (arch) {
-    case 80: case 87: return 164 * kKilobyte;
-    case 90: case 100: case 103: return 228 * kKilobyte;
-    default: return 100 * kKilobyte;
-  }
-}
-
 // One block for each place on the lane's multiprocessors, or for each tile where those are fewer.
 std::uint32_t grid_for(std::int64_t tiles, int shared_bytes, int blocks_by_registers, const DeviceShape& device) {
-  const int by_shared = shared_bytes_per_sm(device.arch) / (shared_bytes + kKilobyte);
-  const int blocks = std::clamp(by_shared, 1, blocks_by_registers);
+  const int blocks = blocks_per_sm(device, shared_bytes, blocks_by_registers);
   return static_cast<std::uint32_t>(std::min<std::int64_t>(tiles, std::int64_t(std::max(1, device.sms)) * blocks));
 }
 

@@ -20,6 +20,10 @@ __device__ __forceinline__ int tile_offset(int row, int chunk) {
   return row * RowBytes + ((chunk ^ turn) << 4);
 }
 
+// K steps of RowBytes in a unit of K.
+template <typename T, int RowBytes>
+inline constexpr int kStepsPerUnit = kGemmKAlign * kBytesOf<T> / RowBytes;
+
 // Tokens that are real: the host's count, or the device's where a graph has a bound.
 __device__ __forceinline__ int token_count(const GemmParams& params) {
   const int n = static_cast<int>(params.n);

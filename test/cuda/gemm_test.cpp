@@ -297,11 +297,11 @@ TEST("a GEMM that normalises its tokens gives the bits of a norm and a GEMM") {
 }
 
 TEST("a GEMM normalises few and short rows only") {
-  const float weight[4] = {};
+  alignas(16) const float weights[4] = {};
   const auto takes = [&](std::int64_t n, std::int64_t k, DType type, int offset = 0) {
     GemmParams params{};
     params.m = 768, params.n = n, params.k = k, params.k_stride = (k + 63) / 64 * 64, params.dtype = params.out_dtype = type;
-    params.norm.weight = reinterpret_cast<const float*>(reinterpret_cast<std::uintptr_t>(weight) / 16 * 16) + offset;
+    params.norm.weight = weights + offset;
     const DeviceShape device{8, 86, 99 * 1024};
     if (gemm_normalizes(params, device)) {
       CHECK(plan_gemm(params, device).shared_bytes <= 99 * 1024);
