@@ -130,7 +130,10 @@ void LaneCore::synchronize(const CudaEvent& event) {
   if (results_.empty()) reads_used_ = 0;
 }
 
-void LaneCore::when_done(std::function<void()> hand_over) { results_.push_back({marks_ + 1, std::move(hand_over)}); }
+void LaneCore::when_done(std::function<void()> hand_over) {
+  // Where nothing was issued since the last event, record() gives that one again.
+  results_.push_back({issued_ || !last_ ? marks_ + 1 : marks_, std::move(hand_over)});
+}
 
 std::byte* LaneCore::read_room(std::size_t bytes) {
   const std::size_t room = (bytes + 63) / 64 * 64;
