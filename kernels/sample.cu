@@ -7,25 +7,25 @@
 
 namespace splitwiser::sampling {
 
-__device__ __forceinline__ std::int32_t sample_token(const SampleSlot& slot, const Tokens& row) {
+__device__ __forceinline__ std::int32_t sample_token(const SampleSlot& slot, const Tokens& row, const std::uint64_t* histogram) {
   const Best best = best_of(row);
   const SamplingParams& params = slot.params;
-  if (!(params.temperature > 0) || !(best.logit > kForbidden)) return best.id;
-  Filter filter{.highest = best.logit, .scale = tempered_scale(params.temperature), .least_weight = min_p_limit(params.min_p)};
+  if (is_greedy(params) || !(best.logit > kForbidden)) return best.id;
+  Filter filter = first_filter(params, best.logit);
   Tokens tokens = row;
-  if (params.top_k > 0 && params.top_k < row.count) tokens = apply_top_k(row, params.top_k, filter);
-  if (params.top_p < 1) tokens = apply_top_p(tokens, params.top_p, filter);
-  return draw(tokens, filter, random_bits(slot.seed, slot.choice, slot.position));
+  const bool top_k = cuts_top_k(params, row), top_p = params.top_p < 1;
+  if (top_k) tokens = apply_top_k(row, params.top_k, filter, histogram);
+  if (top_p) tokens = apply_top_p(tokens, params.top_p, filter, top_k ? nullptr : histogram);
+  return draw(tokens, filter, random_bits(slot.seed, slot.choice, slot.position), top_k || top_p ? nullptr : histogram);
 }
 
 __device__ __forceinline__ void sample_body(const SampleParams& params) {
   for (std::int64_t i = blockIdx.x; i < real_count(params); i += gridDim.x) {
     const SampleSlot& slot = params.slots[i];
     if (slot.sample == 0) continue;
-    float* logits = params.logits + slot.row * params.vocab;
-    adjust_row(params, slot, logits);
-    const std::int32_t token = sample_token(slot, {logits, nullptr, int(params.vocab)});
-    const float logprob = slot.top_logprobs >= 0 ? logprob_before(params, slot, i, logits, token) : 0.0f;
+    const Tokens row = row_of(params, i);
+    const std::int32_t token = sample_token(slot, row, params.scan != nullptr ? histogram_of(params, i) : nullptr);
+    const float logprob = slot.top_logprobs >= 0 ? logprob_before(params, slot, i, row.logits, token) : 0.0f;
     if (threadIdx.x == 0) {
       params.outputs[i] = {token, logprob};
       if (params.tokens != nullptr) params.tokens[i] = token;

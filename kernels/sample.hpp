@@ -1,4 +1,4 @@
-// Sampling and logprobs on the device, by the one definition of sampling.hpp. The face of sample.cu.
+// Sampling and logprobs on the device, by the one definition of sampling.hpp. The face of sample*.cu.
 #pragma once
 
 #include <cstdint>
@@ -47,14 +47,35 @@ struct SampleParams {
                                      // no slot wants any
   std::int32_t* tokens;              // [count] or null: the drawn token also goes here (the next step's token_ids)
   const std::int32_t* real_count;    // device, or null: count
-  std::uint64_t* scratch;            // sample_scratch_bytes(...): between the two launches; null where nothing is wanted
+  std::uint64_t* scratch;            // sample_scratch_bytes(...): from logprobs to sample; null where none are wanted
+  std::uint64_t* scan;               // sample_scan_bytes(...): from scan to sample; null where that is 0
   std::int64_t vocab;
   std::int32_t count;
 };
+
+// One block goes over a row several times. Where rows are long and few, many blocks go over them before, twice, and leave
+// what sample needs to read only a little of each: of every piece of a row its best token, and a histogram.
+inline constexpr int kScanPiece = 512;  // logits
+inline constexpr int kSampleBins = 256;
+inline constexpr int kPiecesOfPart = 8;  // of a row: a block of bin_logits has one part
+SPLITWISER_HD constexpr std::int64_t bin_parts(std::int64_t vocab) {
+  return (vocab + 3 + kScanPiece * kPiecesOfPart - 1) / (kScanPiece * kPiecesOfPart);
+}
+// Of SampleParams::scan for a slot; a row may begin up to three logits beyond a multiple of 16 bytes.
+SPLITWISER_HD constexpr std::int64_t scan_words(std::int64_t vocab) {
+  return kSampleBins + (vocab + 3 + kScanPiece - 1) / kScanPiece;
+}
+
 // Of logprobs. `entries`: of counts, bias and forbidden of all slots together; 0 in decode graphs.
 [[nodiscard]] std::int64_t sample_scratch_bytes(std::int64_t count, std::int64_t entries);
-// At most two launches, in order: logprobs of the untouched logits (grid 0 where no slot wants any), then sampling.
+// 0: sample goes over the rows alone. Tokens are the same either way.
+[[nodiscard]] std::int64_t sample_scan_bytes(std::int64_t count, std::int64_t vocab, const DeviceShape& device);
+// In this order: logprobs of the untouched logits; penalties, bias and forbidden tokens; scan and bins; sampling. A plan
+// has grid 0 where no slot wants logprobs, where there are no entries, where params.scan is null.
 [[nodiscard]] LaunchPlan plan_logprobs(const SampleParams& params, bool wanted, const DeviceShape& device);
+[[nodiscard]] LaunchPlan plan_adjust(const SampleParams& params, std::int64_t entries, const DeviceShape& device);
+[[nodiscard]] LaunchPlan plan_scan(const SampleParams& params, const DeviceShape& device);
+[[nodiscard]] LaunchPlan plan_bins(const SampleParams& params, const DeviceShape& device);
 [[nodiscard]] LaunchPlan plan_sample(const SampleParams& params, const DeviceShape& device);
 
 }  // namespace splitwiser

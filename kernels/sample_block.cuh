@@ -1,4 +1,4 @@
-// What a block of the sampling kernels works with: its shared memory, passes over logits, sums, scans, histograms.
+// What a block of the sampling kernels works with: its shared memory, passes over logits, sums, histograms.
 // Every function here that the whole block calls has a barrier before it writes shared memory that an earlier one reads.
 #pragma once
 
@@ -10,7 +10,7 @@
 namespace splitwiser::sampling {
 
 inline constexpr std::uint32_t kWholeWarp = 0xFFFFFFFFu;
-inline constexpr int kBins = 256;
+inline constexpr int kBins = kSampleBins;
 inline constexpr int kMostListed = 4096;  // tokens that are kept in shared memory once filters have left so few
 inline constexpr int kMostChunks = 2048;
 
@@ -40,6 +40,7 @@ struct Tokens {
   const float* logits;
   const std::int32_t* ids;
   int count;
+  const std::uint64_t* best = nullptr;  // [pieces]: rank of each piece's best token, where the row was scanned
   __device__ __forceinline__ std::int32_t id(int index) const { return ids != nullptr ? ids[index] : index; }
 };
 
@@ -106,12 +107,17 @@ __device__ __forceinline__ T warp_running_sum(T value) {
   return value;
 }
 
-__device__ __forceinline__ std::uint64_t block_max(std::uint64_t value) {
+__device__ __forceinline__ std::uint64_t warp_max(std::uint64_t value) {
 #pragma unroll
   for (int lane = 16; lane > 0; lane /= 2) {
     const std::uint64_t other = __shfl_xor_sync(kWholeWarp, value, lane);
     if (other > value) value = other;
   }
+  return value;
+}
+
+__device__ __forceinline__ std::uint64_t block_max(std::uint64_t value) {
+  value = warp_max(value);
   __syncthreads();
   if (lane_of() == 0) shared().warp_sums[warp_of()] = value;
   __syncthreads();
@@ -139,6 +145,10 @@ __device__ __forceinline__ void clear_histogram() {
   __syncthreads();
 }
 
+__device__ __forceinline__ std::uint64_t value_of_bin(int bin) {
+  return std::uint64_t(shared().histogram.high[bin]) << 32 | shared().histogram.low[bin];
+}
+
 // Exact in any order: whoever makes the low half wrap carries one.
 __device__ __forceinline__ void add_to_bin(int bin, std::uint64_t value) {
   const auto low = static_cast<std::uint32_t>(value);
@@ -164,7 +174,7 @@ __device__ __forceinline__ Selected select_bin(const NeedOf& need_of) {
 #pragma unroll
     for (int i = 0; i < kPerLane; i++) {
       const int bin = lane_of() * kPerLane + i;
-      bins[i] = std::uint64_t(shared().histogram.high[bin]) << 32 | shared().histogram.low[bin];
+      bins[i] = value_of_bin(bin);
       sum += bins[i];
     }
     const std::uint64_t running = warp_running_sum(sum);
@@ -185,94 +195,6 @@ __device__ __forceinline__ Selected select_bin(const NeedOf& need_of) {
   }
   __syncthreads();
   return {int(shared().selected[0]), shared().selected[1], shared().selected[2], shared().selected[3]};
-}
-
-// ---- lists ---------------------------------------------------------------------------------------
-
-// Writes the tokens for which wanted(logit), by ascending id, to ids and logits (not where `tokens` are), and
-// returns how many there are. More than `most` are cut off there, or, unless `cut`, not written at all.
-template <typename Wanted>
-__device__ __forceinline__ std::uint32_t list_tokens(const Tokens& tokens, const Wanted& wanted, std::uint32_t most, bool cut,
-                                                     std::int32_t* ids, float* logits) {
-  // A lane takes four logits, a warp a chunk of 128 times 2^n. Warps count, the counts are summed up, and chunks that have
-  // any are read once more.
-  const int start = -beyond_16(tokens.logits);
-  int chunk_size = 128;
-  while ((tokens.count - start + chunk_size - 1) / chunk_size > kMostChunks) chunk_size *= 2;
-  const int chunks = (tokens.count - start + chunk_size - 1) / chunk_size;
-  std::uint32_t* counts = shared().chunk_counts;
-  // Bit j: the lane's logit j is wanted.
-  const auto wanted_of = [&](int at, const float4& x) {
-    const auto one = [&](int index, float logit) {
-      return unsigned(index) < unsigned(tokens.count) && wanted(logit) ? 1u : 0u;
-    };
-    return one(at, x.x) | one(at + 1, x.y) << 1 | one(at + 2, x.z) << 2 | one(at + 3, x.w) << 3;
-  };
-  const auto load = [&](int at) { return load_four(tokens.logits, at, 0, tokens.count); };
-  __syncthreads();
-  float4 next = load(start + warp_of() * chunk_size + 4 * lane_of());
-  for (int chunk = warp_of(); chunk < chunks; chunk += warps_of()) {
-    std::uint32_t count = 0;
-    for (int i = 0; i < chunk_size; i += 128) {
-      const int at = start + chunk * chunk_size + i + 4 * lane_of();
-      const float4 x = next;
-      next = load(i + 128 < chunk_size ? at + 128 : start + (chunk + warps_of()) * chunk_size + 4 * lane_of());
-      count += std::uint32_t(__popc(wanted_of(at, x)));
-    }
-    count = __reduce_add_sync(kWholeWarp, count);
-    if (lane_of() == 0) counts[chunk] = count;
-  }
-  __syncthreads();
-
-  // Each thread sums a run of chunks.
-  const int run = (chunks + int(blockDim.x) - 1) / int(blockDim.x);
-  const int first = int(threadIdx.x) * run;
-  std::uint32_t sum = 0;
-  for (int i = first; i < first + run && i < chunks; i++) sum += counts[i];
-  const std::uint32_t running = warp_running_sum(sum);
-  if (lane_of() == 31) shared().warp_sums[warp_of()] = running;
-  __syncthreads();
-  std::uint32_t before = running - sum, total = 0;
-  for (int i = 0; i < warps_of(); i++) {
-    const auto of_warp = static_cast<std::uint32_t>(shared().warp_sums[i]);
-    if (i < warp_of()) before += of_warp;
-    total += of_warp;
-  }
-  for (int i = first; i < first + run && i < chunks; i++) {
-    const std::uint32_t count = counts[i];
-    counts[i] = before;
-    before += count;
-  }
-  if (threadIdx.x == 0) counts[chunks] = total;
-  __syncthreads();
-
-  if (cut || total <= most) {
-    for (int chunk = warp_of(); chunk < chunks; chunk += warps_of()) {
-      std::uint32_t to = counts[chunk];
-      const std::uint32_t end = counts[chunk + 1] < most ? counts[chunk + 1] : most;
-      for (int i = 0; to < end; i += 128) {
-        const int at = start + chunk * chunk_size + i + 4 * lane_of();
-        const float4 x = load(at);
-        const std::uint32_t bits = wanted_of(at, x);
-        const auto count = std::uint32_t(__popc(bits));
-        const std::uint32_t running = warp_running_sum(count);
-        std::uint32_t mine = to + running - count;
-        const float four[4] = {x.x, x.y, x.z, x.w};
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-          if ((bits >> j & 1) == 0) continue;
-          if (mine < end) {
-            ids[mine] = tokens.id(at + j);
-            logits[mine] = four[j];
-          }
-          mine++;
-        }
-        to += __shfl_sync(kWholeWarp, running, 31);
-      }
-    }
-  }
-  __syncthreads();
-  return total;
 }
 
 }  // namespace splitwiser::sampling

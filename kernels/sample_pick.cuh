@@ -2,7 +2,8 @@
 // Sums are integers and borders are keys, so neither the block's size nor the order of its threads matters.
 #pragma once
 
-#include "sample_block.cuh"
+#include "sample_list.cuh"
+#include "sample_scan.cuh"
 #include "sampling.hpp"
 
 namespace splitwiser::sampling {
@@ -17,15 +18,21 @@ struct Best {
   float logit;
 };
 
+__device__ __forceinline__ float logit_of_rank(std::uint64_t rank) { return logit_of_key(std::uint32_t(rank >> 32)); }
+
 // The first token of the order, 0 where all are -inf.
 __device__ __forceinline__ Best best_of(const Tokens& row) {
   std::uint64_t best = 0;
-  each(row, [&](int index, float logit) {
-    const std::uint64_t rank = std::uint64_t(logit_key(logit)) << 32 | (0xFFFFFFFFu - std::uint32_t(index));
-    if (rank > best) best = rank;
-  });
+  if (row.best != nullptr) {
+    for (int piece = int(threadIdx.x); piece < pieces_of(row); piece += int(blockDim.x)) {
+      const std::uint64_t rank = row.best[piece];
+      if (rank > best) best = rank;
+    }
+  } else {
+    each(row, [&](int index, float logit) { best = better_rank(best, logit, index); });
+  }
   best = block_max(best);
-  return {std::int32_t(0xFFFFFFFFu - std::uint32_t(best)), logit_of_key(std::uint32_t(best >> 32))};
+  return {std::int32_t(0xFFFFFFFFu - std::uint32_t(best)), logit_of_rank(best)};
 }
 
 // Coarse bins by the distance to the highest logit: of equal width, unlike digits of keys, so that few threads meet in one.
@@ -68,7 +75,9 @@ __device__ __forceinline__ KeyBorder key_border(const Tokens& tokens, float high
 template <typename Wanted>
 __device__ __forceinline__ Tokens listed_or_all(const Tokens& row, float highest, int bin, const Wanted& wanted) {
   const auto inside = [&](float logit) { return coarse_bin(logit, highest) <= bin && wanted(logit); };
-  const std::uint32_t count = list_tokens(row, inside, kMostListed, false, shared().ids, shared().logits);
+  const std::uint32_t count =
+      list_tokens(row, inside, kMostListed, false, shared().ids, shared().logits,
+                  [&](std::uint64_t rank) { return coarse_bin(logit_of_rank(rank), highest) <= bin; });
   return count <= kMostListed ? Tokens{shared().logits, shared().ids, int(count)} : row;
 }
 
@@ -89,9 +98,31 @@ struct Filter {
   }
 };
 
-__device__ __forceinline__ Tokens apply_top_k(const Tokens& row, std::int32_t top_k, Filter& filter) {
+__device__ __forceinline__ bool is_greedy(const SamplingParams& params) { return !(params.temperature > 0); }
+__device__ __forceinline__ bool cuts_top_k(const SamplingParams& params, const Tokens& row) {
+  return params.top_k > 0 && params.top_k < row.count;
+}
+// Before top-k and top-p.
+__device__ __forceinline__ Filter first_filter(const SamplingParams& params, float highest) {
+  return {.highest = highest, .scale = tempered_scale(params.temperature), .least_weight = min_p_limit(params.min_p)};
+}
+
+// A row's coarse histogram: of numbers of tokens for top-k, else of the weights that the filter leaves.
+__device__ __forceinline__ void add_to_coarse_bin(float logit, const Filter& filter, bool count) {
+  const std::uint64_t value = count ? 1 : filter.weight(logit);
+  if (value != 0) add_to_bin(coarse_bin(logit, filter.highest), value);
+}
+
+// `bins`: the row's coarse histogram, where it was scanned.
+__device__ __forceinline__ void coarse_histogram(const Tokens& tokens, const Filter& filter, bool count,
+                                                 const std::uint64_t* bins) {
+  if (bins != nullptr) return load_histogram(bins);
   clear_histogram();
-  each(row, [&](int, float logit) { add_to_bin(coarse_bin(logit, filter.highest), 1); });
+  each(tokens, [&](int, float logit) { add_to_coarse_bin(logit, filter, count); });
+}
+
+__device__ __forceinline__ Tokens apply_top_k(const Tokens& row, std::int32_t top_k, Filter& filter, const std::uint64_t* bins) {
+  coarse_histogram(row, filter, true, bins);
   const Selected cut = select_bin([&](std::uint64_t) { return std::uint64_t(top_k); });
   Tokens tokens = row;
   if (cut.up_to_bin <= kMostListed) {
@@ -102,13 +133,9 @@ __device__ __forceinline__ Tokens apply_top_k(const Tokens& row, std::int32_t to
   return tokens;
 }
 
-__device__ __forceinline__ Tokens apply_top_p(const Tokens& given, double top_p, Filter& filter) {
+__device__ __forceinline__ Tokens apply_top_p(const Tokens& given, double top_p, Filter& filter, const std::uint64_t* bins) {
   const auto weight = [&](float logit) { return filter.weight(logit); };
-  clear_histogram();
-  each(given, [&](int, float logit) {
-    const std::uint64_t value = weight(logit);
-    if (value != 0) add_to_bin(coarse_bin(logit, filter.highest), value);
-  });
+  coarse_histogram(given, filter, false, bins);
   // To drop from the end while the dropped is at most a limit is to keep from the front until the rest is.
   const Selected cut = select_bin([&](std::uint64_t total) { return total - top_p_drop_limit(top_p, total); });
   const Tokens tokens =
@@ -125,14 +152,24 @@ __device__ __forceinline__ Tokens apply_top_p(const Tokens& given, double top_p,
 
 // The first token by ascending id at which the running sum of what the filter leaves exceeds its share of `bits`.
 // Each round cuts the range into one piece a warp and goes on in the piece that has the token: a block has two warps at least.
-__device__ __forceinline__ std::int32_t draw(const Tokens& tokens, const Filter& filter, std::uint64_t bits) {
+// `places`: the weights of a scanned row by place, which say where to begin.
+__device__ __forceinline__ std::int32_t draw(const Tokens& tokens, const Filter& filter, std::uint64_t bits,
+                                             const std::uint64_t* places) {
   const std::uint64_t tie_weight =
       filter.ties > 0 ? token_weight(logit_of_key(filter.tie_key), filter.highest, filter.scale) : 0;
   const auto is_tie = [&](float logit) { return filter.ties > 0 && logit_key(logit) == filter.tie_key; };
   const int warps = warps_of();
   int begin = 0, end = tokens.count;
   std::uint64_t target = 0, ties = filter.ties;
-  for (bool first = true; first || end - begin > 32; first = false) {
+  if (places != nullptr) {
+    load_histogram(places);
+    const Selected found = select_bin([&](std::uint64_t total) { return draw_target(bits, total) + 1; });
+    const int of_bin = pieces_of_place(pieces_of(tokens));
+    begin = piece_begin(tokens, found.bin * of_bin);
+    end = piece_begin(tokens, (found.bin + 1) * of_bin);
+    target = found.need - 1;
+  }
+  for (bool first = places == nullptr; first || end - begin > 32; first = false) {
     const int size = ((end - begin + warps - 1) / warps + 3) / 4 * 4;
     const int from = begin + warp_of() * size < end ? begin + warp_of() * size : end;
     const int to = from + size < end ? from + size : end;

@@ -1,4 +1,4 @@
-// One row's logits before and after penalties, bias and forbidden tokens, and the scratch between the two launches.
+// One row's logits before and after penalties, bias and forbidden tokens, and the scratch from logprobs to sample.
 #pragma once
 
 #include "sample_block.cuh"
@@ -6,8 +6,8 @@
 
 namespace splitwiser::sampling {
 
-// What logprobs leaves for sample: one a slot at the beginning of the scratch. Logits as they were before a slot's
-// entries changed them follow, one an entry: counts, bias, forbidden of a slot, slot after slot.
+// What logprobs leaves for sample: one a slot at the beginning of the scratch. Logits as they were before adjust_logits
+// changed them follow, one an entry: counts, bias, forbidden of a slot, slot after slot.
 struct RowNormalizer {
   double log_sum;
   float highest;

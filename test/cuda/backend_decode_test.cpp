@@ -5,6 +5,7 @@
 #include "backend/cuda/cuda_backend.hpp"
 #include "backend_rig.hpp"
 #include "check.hpp"
+#include "device_counters.hpp"
 #include "sampling_host.hpp"
 
 namespace splitwiser {
@@ -128,13 +129,13 @@ std::vector<std::vector<std::int32_t>> decode(Rig& rig, std::vector<Sequence> se
 
 constexpr int kSteps = 18;
 
-void check_decode(std::size_t in_flight, std::int64_t graph_rows) {
-  Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16);
+void check_decode(std::size_t in_flight, std::int64_t graph_rows, const RigShape& shape = {}, int steps = kSteps) {
+  Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16, shape);
   rig.lane(Phase::decode).prepare_decode(rig.program(Phase::decode), graph_rows);
   const auto sequences = three_sequences(rig.shape().vocab);
-  const auto tokens = decode(rig, sequences, kSteps, in_flight);
+  const auto tokens = decode(rig, sequences, steps, in_flight);
   for (std::size_t i = 0; i < sequences.size(); i++) {
-    auto wanted = reference(rig, sequences[i], kSteps);
+    auto wanted = reference(rig, sequences[i], steps);
     wanted.resize(tokens[i].size());
     CHECK_EQ(tokens[i], wanted);
   }
@@ -145,6 +146,15 @@ TEST("two cuda decode steps in flight draw the tokens of single ops") { check_de
 
 // Graphs for two rows: steps of three go by ops, the last third by graphs, and each needs the other's tokens.
 TEST("a decode step with more rows than its graphs is issued op by op and hands its tokens on") { check_decode(2, 2); }
+
+// Many blocks go over each row before it is sampled, in graphs and op by op. Left out on the checked tier, where the table of
+// so many tokens takes a minute: sample_test.cpp has these kernels.
+TEST("cuda decode steps of a long vocabulary draw the tokens of single ops") {
+  if (on_checked_tier()) return;
+  for (const std::int64_t graph_rows : {4, 2}) {
+    check_decode(2, graph_rows, {.layers = 1, .heads = 2, .kv_heads = 1, .vocab = 70'003}, 4);
+  }
+}
 
 TEST("cuda graphs follow a new partition") {
   Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16);

@@ -12,7 +12,6 @@
 #include "support/half.hpp"
 #include "check.hpp"
 #include "harness.hpp"
-#include "pages.hpp"
 #include "step.hpp"
 
 namespace splitwiser {
@@ -328,26 +327,6 @@ TEST("rows: keys and values go to their pages, turned or not, and to nowhere els
       check_kv_write(c);
     }
   }
-}
-
-TEST("rows: the first tokens of pages are copied in every layer, and no more") {
-  constexpr std::int64_t kLayers = 3, kPages = 7, kHeads = 4, kPageSize = 16, kRow = 160;
-  constexpr std::int64_t kHead = kPageSize * kRow, kPage = kHeads * kHead, kLayer = kPages * kPage;
-  Bytes want(std::size_t(kLayers * kLayer));
-  std::mt19937 random(1);
-  for (std::byte& byte : want) byte = std::byte(random());
-  const auto pool = upload(want);
-  const std::vector<PageCopyItem> items{{0, 3, 16}, {1, 4, 1}, {2, 6, 9}};
-  const auto items_at = upload(items);
-  const PageCopyParams params{pool.data(), items_at.data(), kLayer, kPage, kHead, kRow, std::int32_t(items.size()), kLayers, kHeads};
-  launch(plan_page_copy(params, shape(2)), params);
-  for (const PageCopyItem& item : items) {
-    for (std::int64_t run = 0; run < kLayers * kHeads; run++) {
-      const std::int64_t base = run / kHeads * kLayer + run % kHeads * kHead;
-      std::copy_n(want.begin() + base + item.from * kPage, item.tokens * kRow, want.begin() + base + item.to * kPage);
-    }
-  }
-  CHECK(pool.download() == want);
 }
 
 TEST("rows: decode steps take tokens from the step before and advance") {

@@ -49,8 +49,9 @@ struct Drawn {
 
 struct Launching {
   int sms = 0;
-  std::uint32_t block = 0;  // 0: the plan's
+  std::uint32_t block = 0;  // of logprobs and sample; 0: the plan's
   std::int32_t real = -1;   // -1: no count on the device
+  bool scan = false;        // many blocks go over each row before, as they do over long ones
 };
 
 // Rows of logits lie in the opposite order of the slots.
@@ -97,6 +98,7 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
   const auto top = filled<LogprobOutput>(rows.size() * kMaxTopLogprobs, 0xff);
   const auto tokens = filled<std::int32_t>(rows.size(), 0xff);
   const auto scratch = filled<std::uint64_t>(std::size_t(sample_scratch_bytes(count, entries)) / 8, 0xff);
+  const auto scan = filled<std::uint64_t>(std::size_t(count * scan_words(std::int64_t(vocab))), 0xff);
   const auto real = upload<std::int32_t>(std::vector<std::int32_t>{launching.real});
   SampleParams params{};
   params.logits = logits_at.data();
@@ -109,10 +111,14 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
   params.tokens = tokens.data();
   params.real_count = launching.real < 0 ? nullptr : real.data();
   params.scratch = wanted ? scratch.data() : nullptr;
+  params.scan = launching.scan ? scan.data() : nullptr;
   params.vocab = std::int64_t(vocab);
   params.count = std::int32_t(count);
-  for (LaunchPlan plan : {plan_logprobs(params, wanted, shape(launching.sms)), plan_sample(params, shape(launching.sms))}) {
-    if (launching.block != 0) plan.block = launching.block;
+  const DeviceShape device = shape(launching.sms);
+  LaunchPlan logprobs = plan_logprobs(params, wanted, device), sample = plan_sample(params, device);
+  if (launching.block != 0) logprobs.block = sample.block = launching.block;
+  for (const LaunchPlan& plan :
+       {logprobs, plan_adjust(params, entries, device), plan_scan(params, device), plan_bins(params, device), sample}) {
     if (plan.grid != 0) launch(plan, params);
   }
   return {outputs.download(), top.download(), tokens.download(), logits_at.download()};
@@ -264,20 +270,20 @@ TEST("sampling: the device draws the host's tokens on many random rows") {
   const std::size_t all = long_test() ? 1'000'000 : on_checked_tier() ? 4'000 : 20'000;
   constexpr std::size_t kBatch = 500;
   for (std::size_t done = 0; done < all; done += kBatch) {
-    check_rows(random_rows(unsigned(done + 1), kBatch, done % 1000 == 0 ? 397 : 61));
+    check_rows(random_rows(unsigned(done + 1), kBatch, done % 1000 == 0 ? 397 : 61), {.scan = done % 2000 < 1000});
   }
 }
 
 TEST("sampling: vocabularies of 1 to 151,936") {
   const std::size_t times = long_test() ? 50 : 1;
   for (const auto& [vocab, count] : {std::pair<std::size_t, std::size_t>{1, 30}, {3, 60}, {400, 40}, {4096, 12}, {32001, 4}, {50272, 3}, {151936, 2}}) {
-    check_rows(random_rows(unsigned(vocab), count * times, vocab));
+    for (const bool scan : {false, true}) check_rows(random_rows(unsigned(vocab), count * times, vocab), {.scan = scan});
   }
 }
 
 TEST("sampling: any grid and any block width give the same tokens") {
   const std::vector<Row> rows = random_rows(77, 24, 397);
-  for (const Launching launching : {Launching{1, 0}, {3, 0}, {1, 64}, {2, 96}, {5, 512}}) check_rows(rows, launching);
+  for (const Launching launching : {Launching{1, 0}, {3, 0}, {1, 64}, {2, 96}, {5, 512}, {.sms = 3, .scan = true}}) check_rows(rows, launching);
 }
 
 TEST("sampling: more tokens left than the list in shared memory holds") {
@@ -293,10 +299,11 @@ TEST("sampling: more tokens left than the list in shared memory holds") {
     out.top = top;
     return out;
   };
-  check_rows({row(equal, {.temperature = 1, .top_k = 9'000}, 1, 64), row(equal, {.temperature = 1, .top_p = 0.7}, 2),
+  const std::vector<Row> rows{row(equal, {.temperature = 1, .top_k = 9'000}, 1, 64), row(equal, {.temperature = 1, .top_p = 0.7}, 2),
               row(close_by, {.temperature = 1, .top_k = 9'000, .top_p = 0.9}, 3, 64),
               row(close_by, {.temperature = 1, .min_p = 0.99f}, 4), row(few, {.temperature = 1, .top_k = 11'000, .top_p = 0.95}, 5, 64),
-              row(nothing, {.temperature = 1}, 6, 64), row(close_by, {.temperature = 2, .top_p = 0.99}, 7)});
+              row(nothing, {.temperature = 1}, 6, 64), row(close_by, {.temperature = 2, .top_p = 0.99}, 7)};
+  for (const bool scan : {false, true}) check_rows(rows, {.scan = scan});
 }
 
 TEST("sampling: rows that are not real, or not of any slot, stay as they were") {
@@ -320,6 +327,24 @@ TEST("sampling: nothing is launched for no slots, and no logprobs where nobody w
   params.count = 3;
   CHECK_EQ(plan_logprobs(params, false, shape()).grid, 0);
   CHECK(plan_logprobs(params, true, shape()).grid > 0);
+}
+
+TEST("sampling: rows are scanned before where they are long and few") {
+  DeviceShape device = shape();
+  device.sms = 132;
+  CHECK_EQ(sample_scan_bytes(1, 50'272, device), 0);
+  CHECK_EQ(sample_scan_bytes(100, 151'936, device), 0);
+  CHECK_EQ(sample_scan_bytes(2, 151'936, device), 2 * 8 * scan_words(151'936));
+  SampleParams params{};
+  params.vocab = 151'936;
+  params.count = 2;
+  CHECK_EQ(plan_scan(params, device).grid, 0);
+  CHECK_EQ(plan_bins(params, device).grid, 0);
+  std::uint64_t somewhere = 0;
+  params.scan = &somewhere;
+  CHECK(plan_scan(params, device).grid >= 132);
+  CHECK(plan_bins(params, device).grid >= 64);
+  CHECK_EQ(plan_sample(params, device).grid, 2);
 }
 
 }  // namespace

@@ -141,16 +141,16 @@ TEST("traffic: gathering rows and copying pages move each byte once") {
   const std::vector<PageCopyItem> items{{0, 1, kPage}, {2, 3, 5}};
   const auto items_at = upload<PageCopyItem>(items);
   PageCopyParams copy{};
-  copy.pool = pool.data(), copy.items = items_at.data();
-  copy.row_bytes = kRowBytes, copy.head_bytes = kPage * kRowBytes, copy.page_bytes = kHeads * copy.head_bytes;
-  copy.layer_bytes = kPages * copy.page_bytes;
+  constexpr std::int64_t kHeadBytes = kPage * kRowBytes, kPageBytes = kHeads * kHeadBytes;
+  copy.from = copy.to = {pool.data(), kPages * kPageBytes, kPageBytes, kHeadBytes};
+  copy.items = items_at.data(), copy.row_bytes = kRowBytes;
   copy.count = 2, copy.layers = kLayers, copy.heads = kHeads;
   const LaunchPlan copy_plan = plan_page_copy(copy, shape());
   const double moved = 2.0 * double(kLayers * kHeads * (kPage + 5) * kRowBytes);
   check_traffic("page copy", row_traffic(copy_plan.kernel, moved, moved, double(2 * kLayers * kHeads * copy_plan.block) * 12), [&] { launch(copy_plan, copy); });
 }
 
-TEST("traffic: a greedy draw reads the row's logits once") {
+TEST("traffic: a draw reads the row's logits once, and so do a scan and bins of a long one") {
   constexpr std::int64_t kVocab = 50272, kCount = 3;
   std::vector<float> values(std::size_t(kCount * kVocab));
   for (std::size_t i = 0; i < values.size(); i++) values[i] = float(i % 977) * 0.01f;
@@ -158,6 +158,7 @@ TEST("traffic: a greedy draw reads the row's logits once") {
   std::vector<SampleSlot> slots(kCount);
   for (std::size_t i = 0; i < slots.size(); i++) {
     slots[i].row = std::int64_t(i), slots[i].sample = 1, slots[i].top_logprobs = -1;
+    slots[i].params.temperature = 1;  // for bins
   }
   const auto slots_at = upload<SampleSlot>(slots);
   const DeviceArray<SampleOutput> outputs(kCount);
@@ -166,7 +167,28 @@ TEST("traffic: a greedy draw reads the row's logits once") {
   params.vocab = kVocab, params.count = kCount;
   const LaunchPlan plan = plan_sample(params, shape());
   const double read = double(kCount * kVocab) * 4;
-  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 56), [&] { launch(plan, params); });
+  std::vector<SampleSlot> greedy = slots;
+  for (SampleSlot& slot : greedy) slot.params.temperature = 0;
+  const auto greedy_at = upload<SampleSlot>(greedy);
+  SampleParams drawn = params;
+  drawn.slots = greedy_at.data();
+  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 20), [&] { launch(plan, drawn); });
+
+  const auto scan = filled<std::uint64_t>(std::size_t(kCount * scan_words(kVocab)), 0xff);
+  params.scan = drawn.scan = scan.data();
+  const double pieces = double(scan_words(kVocab) - kSampleBins), left = double(kCount) * double(scan_words(kVocab)) * 8;
+  const LaunchPlan scans = plan_scan(params, shape()), bins = plan_bins(params, shape());
+  // A warp a piece: each of its lanes asks for the slot's flag and row.
+  check_traffic("scan of logits", row_traffic(scans.kernel, read + left, read + left, double(kCount) * pieces * 32 * 12),
+                [&] { launch(scans, params); });
+  // A block a part asks for the best of all pieces and nine words of the slot, and adds each piece's weight to a bin.
+  const double parts = double(kCount * bin_parts(kVocab)), ranks = double(kCount) * pieces * 8;
+  check_traffic("bins of logits", row_traffic(bins.kernel, read + ranks, read, parts * (pieces * 8 + bins.block * 36.0) + 2 * ranks),
+                [&] { launch(bins, params); });
+  // What is left to read of a scanned row: its pieces' ranks.
+  if (counting_tier() == CountingTier::real) return;
+  const simt::Counters seen = count(plan.kernel, [&] { launch(plan, drawn); });
+  CHECK(double(seen.global_load_bytes) <= double(kCount) * (pieces * 8 + plan.block * 20.0));
 }
 
 }  // namespace

@@ -214,8 +214,8 @@ def test_pages():
     pool = common.ptxrun.alloc(data.tobytes())
     items = [(0, 3, 16), (1, 4, 1), (2, 6, 9)]
     b = common.ptxrun.alloc(b''.join(struct.pack('<iii', *i) for i in items), readonly=True)
-    launch('copy_pages', struct.pack('<QQqqqqiii4x', pool.ptr, b.ptr, pages * page, page, head, row, 3, layers, heads), 5,
-           32)
+    place = struct.pack('<Qqqq', pool.ptr, pages * page, page, head)
+    launch('copy_pages', place + place + struct.pack('<Qqiii4x', b.ptr, row, 3, layers, heads), 5, 32)
     want = data.reshape(layers, pages, heads, page_size, row).copy()
     for source, to, tokens in items:
         want[:, to, :, :tokens] = want[:, source, :, :tokens]

@@ -10,7 +10,7 @@ import common
 from common import check, load
 
 MOST_TOP = 64
-PARAMS = struct.Struct('<10Q q i 4x')                       # SampleParams
+PARAMS = struct.Struct('<11Q q i 4x')                       # SampleParams
 INF = float('inf')
 
 
@@ -59,8 +59,8 @@ def host_logprobs(host, row, token):
     return [struct.unpack_from('<if', out, 8 * i) for i in range(n)], logprob.value
 
 
-def run(rows, grid, block, real=None, **options):
-    """Launches logprobs and sample. Returns tokens, outputs, top entries."""
+def run(rows, grid, block, real=None, scan=False, **options):
+    """Launches logprobs, adjust_logits, with `scan` scan_logits and bin_logits, and sample. Returns tokens, outputs, top entries."""
     vocab, count = len(rows[0].logits), len(rows)
     order = np.random.default_rng(count).permutation(count)  # slots and rows of logits are in different orders
     logits = np.empty((count, vocab), np.float32)
@@ -80,16 +80,24 @@ def run(rows, grid, block, real=None, **options):
     outputs, top = common.ptxrun.alloc(8 * count), common.ptxrun.alloc(8 * MOST_TOP * count)
     tokens = common.ptxrun.alloc(4 * count)
     scratch = common.ptxrun.alloc(16 * count + (sum(totals) + 1) // 2 * 8)
+    scanned = common.ptxrun.alloc(b'\xff' * (8 * count * (256 + (vocab + 3 + 511) // 512)))
     real_buffer = common.ptxrun.alloc(struct.pack('<i', count if real is None else real))
-    params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr, real_buffer.ptr, scratch.ptr, vocab, count)
+    params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr, real_buffer.ptr, scratch.ptr,
+                         scanned.ptr if scan else 0, vocab, count)
     if any(row.top >= 0 for row in rows):
         common.launch(load('sample_logprobs.cu'), 'logprobs', grid, block, 49152, params, **options)
+    prepare = load('sample_prepare.cu')
+    if sum(totals) > 0:
+        common.launch(prepare, 'adjust_logits', grid, 128, 0, params, **options)
+    if scan:
+        common.launch(prepare, 'scan_logits', grid + 2, 128, 0, params, **options)
+        common.launch(prepare, 'bin_logits', grid + 1, 256, 49152, params, **options)
     common.launch(load('sample.cu'), 'sample', grid, block, 49152, params, **options)
     out = [struct.unpack_from('<if', outputs.read(), 8 * i) for i in range(count)]
     entries = [[struct.unpack_from('<if', top.read(), 8 * (MOST_TOP * i + j)) for j in range(max(0, rows[i].top))]
                for i in range(count)]
     drawn = tokens.get('i32')
-    for b in buffers + [outputs, top, tokens, scratch, real_buffer]:
+    for b in buffers + [outputs, top, tokens, scratch, scanned, real_buffer]:
         b.free()
     return drawn, out, entries
 
@@ -196,11 +204,13 @@ def random_rows(vocab, count, block, grid, **options):
 def test_small_vocabularies():
     for vocab, count, block, grid in ((1, 40, 64, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40)):
         random_rows(vocab, count, block, grid, race=False)
+    random_rows(1203, 60, 64, 5, scan=True, race=False)
 
 
 def test_large_vocabularies():
     for vocab, count, block, grid in ((4096, 24, 256, 9), (50272, 6, 512, 2), (151936, 3, 512, 5)):
-        random_rows(vocab, count, block, grid, race=False)
+        for scan in (False, True):
+            random_rows(vocab, count, block, grid, scan=scan, race=False)
 
 
 def test_more_left_than_the_list_in_shared_memory_holds():
@@ -211,12 +221,14 @@ def test_more_left_than_the_list_in_shared_memory_holds():
             Row(near, temperature=1, top_k=15000, top_p=0.9, seed=3, top=64), Row(near, temperature=1, min_p=0.99, seed=4),
             Row(few, temperature=1, top_k=17000, top_p=0.95, seed=5, top=64), Row(np.full(20011, -INF), temperature=1, top=64),
             Row(near, temperature=2, top_p=0.99, seed=6)]
-    check("20,011 logits next to each other", wrong_rows(host, rows, run(rows, 3, 256, race=False)) == 0)
+    for scan in (False, True):
+        check("20,011 logits next to each other", wrong_rows(host, rows, run(rows, 3, 256, scan=scan, race=False)) == 0)
 
 
 def test_any_schedule_without_races():
     for seed in range(3):
         random_rows(397, 16, 96, 5, seed=seed, race=True)
+        random_rows(1203, 8, 96, 5, scan=True, seed=seed, race=True)
 
 
 def test_rows_that_are_not_real_are_left_alone():

@@ -21,7 +21,8 @@ LaneCore::LaneCore(std::shared_ptr<Context> primary, const KernelLibrary& kernel
       staging_(primary_->device_pointer()),
       partials_(primary_->device_pointer(), "partial results of attention"),
       arrivals_(primary_->device_pointer(), "counters of attention"),
-      sample_scratch_(primary_->device_pointer(), "working memory of sampling") {}
+      sample_scratch_(primary_->device_pointer(), "working memory of sampling"),
+      sample_scan_(primary_->device_pointer(), "scans of long rows of logits") {}
 
 LaneCore::~LaneCore() {
   if (place_) driver().StreamSynchronize(place_.stream->handle());
@@ -209,6 +210,11 @@ std::byte* LaneCore::arrivals(std::size_t bytes) {
 std::byte* LaneCore::sample_scratch(std::size_t bytes) {
   sample_scratch_.grow(bytes);
   return sample_scratch_.data();
+}
+
+std::byte* LaneCore::sample_scan(std::size_t bytes) {
+  sample_scan_.grow(bytes);
+  return sample_scan_.data();
 }
 
 }  // namespace splitwiser::cuda

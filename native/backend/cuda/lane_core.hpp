@@ -119,6 +119,7 @@ class LaneCore {
   [[nodiscard]] std::size_t rehearsed_partials() const { return rehearsed_partials_; }
   [[nodiscard]] std::byte* arrivals(std::size_t bytes);  // zero where kernels leave zeros
   [[nodiscard]] std::byte* sample_scratch(std::size_t bytes);
+  [[nodiscard]] std::byte* sample_scan(std::size_t bytes);
 
  private:
   struct Result {
@@ -151,6 +152,7 @@ class LaneCore {
   Scratch partials_;
   Scratch arrivals_;
   Scratch sample_scratch_;
+  Scratch sample_scan_;
 };
 
 }  // namespace splitwiser::cuda

@@ -239,11 +239,8 @@ void CudaOps::copy_pages(KvPool& pool, std::span<const PageCopy> copies) {
   for (const PageCopy& copy : copies) *items++ = {copy.from, copy.to, copy.tokens};
   lane_.send(block);
   PageCopyParams params{};
-  params.pool = kv.data();
+  params.from = params.to = {kv.data(), kv.layer_bytes(), kv.page_bytes(), kv.head_bytes()};
   params.items = reinterpret_cast<const PageCopyItem*>(block.device);
-  params.layer_bytes = kv.layer_bytes();
-  params.page_bytes = kv.page_bytes();
-  params.head_bytes = kv.head_bytes();
   params.row_bytes = kv.row_bytes();
   params.count = std::int32_t(copies.size());
   params.layers = kv.shape().layers;

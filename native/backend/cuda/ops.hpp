@@ -9,6 +9,7 @@
 #include "backend/cuda/step_arrays.hpp"
 #include "backend/cuda/storage.hpp"
 #include "gemm.hpp"
+#include "sample.hpp"
 
 namespace splitwiser::cuda {
 
@@ -51,6 +52,7 @@ class CudaOps final : public Ops {
   [[nodiscard]] const StepArrays& arrays(const StepInput& in);
   [[nodiscard]] const TileList& tiles(const StepInput& in, int rows_per_tile);
   void sample_graph(Tensor logits);
+  void launch_sample(SampleParams& params);
 
   LaneCore& lane_;
   CostModel costs_;

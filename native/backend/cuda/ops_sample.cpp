@@ -132,7 +132,8 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   }
 
   lane_.launch(plan_logprobs(params, wanted, lane_.shape()), params);
-  lane_.launch(plan_sample(params, lane_.shape()), params);
+  lane_.launch(plan_adjust(params, std::int64_t(total.entries()), lane_.shape()), params);
+  launch_sample(params);
   lane_.when_done([each = std::move(each), results, outputs = params.outputs, top = params.top, vocab] {
     for (std::size_t i = 0; i < each.size(); i++) {
       SampleResult& result = results[i];
@@ -158,6 +159,14 @@ void CudaOps::sample_graph(Tensor logits) {
   params.real_count = graph_->view.counts;
   params.vocab = logits.cols;
   params.count = graph_->view.rows;
+  launch_sample(params);
+}
+
+void CudaOps::launch_sample(SampleParams& params) {
+  const std::int64_t bytes = sample_scan_bytes(params.count, params.vocab, lane_.shape());
+  if (bytes > 0) params.scan = reinterpret_cast<std::uint64_t*>(lane_.sample_scan(std::size_t(bytes)));
+  lane_.launch(plan_scan(params, lane_.shape()), params);
+  lane_.launch(plan_bins(params, lane_.shape()), params);
   lane_.launch(plan_sample(params, lane_.shape()), params);
 }
 
