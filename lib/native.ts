@@ -223,6 +223,7 @@ export interface NativeTimelineEvent {
   requests: number[];
   tokens: number;
   partition: NativePartition;
+  sharedSms: boolean;
 }
 
 export interface NativeEngine {

@@ -38,7 +38,7 @@ export function toChromeTrace(events: readonly TimelineEvent[], processName: str
           dur: end - start,
           pid: processId,
           tid: threadIds[event.lane],
-          args: { requests: event.requests, tokens: event.tokens, partition: event.partition },
+          args: { requests: event.requests, tokens: event.tokens, partition: event.partition, sharedSms: event.sharedSms },
         };
       }),
     ],

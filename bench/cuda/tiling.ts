@@ -212,7 +212,7 @@ export function needsOf(launched: Launched, step: StepShape): Needed {
       return rowNeeds(launched, { read: line, written: line, arrays: 4 * items });
     case "sample":
       // Every thread asks for the row's slot.
-      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 56 + realRowsBytes(launched) });
+      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 20 + realRowsBytes(launched) });
     case "other":
       return rowNeeds(launched, { read: single, written: single, arrays: 4 * grid * threads });
     default:

@@ -127,6 +127,9 @@ export interface TimelineEvent {
   requests: number[];
   tokens: number;
   partition: Exclude<PartitionOption, "auto">;
+  /** On a GPU that is partitioned: multiprocessors of both lanes may have had work of one of them, which went to the whole device while it worked alone
+   *  and was not done when the other began. */
+  sharedSms: boolean;
 }
 
 /** Memory that a model will take, computed before it is loaded. */

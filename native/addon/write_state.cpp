@@ -118,6 +118,7 @@ Napi::Array write_timeline(Napi::Env env, const std::vector<TimelineEvent>& even
     object.Set("requests", requests);
     object.Set("tokens", number(env, double(event.tokens)));
     object.Set("partition", name_of(event.partition));
+    object.Set("sharedSms", event.shared_sms);
     array.Set(std::uint32_t(i), object);
   }
   return array;

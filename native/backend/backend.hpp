@@ -254,6 +254,9 @@ class Lane {
   virtual void wait(const std::shared_ptr<Event>& event) = 0;   // this lane's later work comes after the event
   virtual void synchronize(const Event& event) = 0;             // the calling thread waits
   [[nodiscard]] virtual LaneInfo info() const = 0;
+  // Since it was last asked: multiprocessors of this lane may have had work of the other one, which went to the whole
+  // device before the lanes parted.
+  [[nodiscard]] virtual bool take_shared_sms() { return false; }
 
  protected:
   DecodeProgram program_;

@@ -102,7 +102,7 @@ void Engine::Impl::commit_sample(const Step& step, SampledToken& sample) {
 
 void Engine::Impl::record_timeline(const Step& step) {
   for (const Phase phase : {Phase::prefill, Phase::decode}) {
-    TimelineEvent event{step.lane, phase, step.start_ms, step.end_ms, {}, 0, partition_};
+    TimelineEvent event{step.lane, phase, step.start_ms, step.end_ms, {}, 0, partition_, step.shared_sms};
     for (const Segment& segment : step.segments) {
       if (segment.phase() != phase) continue;
       event.requests.push_back(segment.request->id);

@@ -100,6 +100,7 @@ void Engine::Impl::issue(Step& step) {
     if (!step.copies.empty()) lane.ops().copy_pages(*pool_, step.copies);
     step.plain_decode ? issue_plain(lane, step) : issue_mixed(lane, step);
   });
+  step.shared_sms = lane.take_shared_sms();
 }
 
 void Engine::Impl::issue_plain(Lane& lane, Step& step) {
@@ -148,6 +149,7 @@ void Engine::Impl::complete(Step& step) {
     }
   }
   step.end_ms = now_ms();
+  if (lane.take_shared_sms()) step.shared_sms = true;
   if (state.in_step && state.flying.size() == 1) {
     lane.end_step();
     state.in_step = false;

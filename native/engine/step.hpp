@@ -61,6 +61,7 @@ struct Step {
   double start_ms = 0;
   double end_ms = 0;
   bool interrupted = false;
+  bool shared_sms = false;                   // Lane::take_shared_sms()
   std::optional<Failure> failure;
   std::shared_ptr<Event> done;
   std::vector<SampledToken> sampled;

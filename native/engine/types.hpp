@@ -177,6 +177,7 @@ struct TimelineEvent {
   std::vector<std::uint64_t> requests;
   std::int64_t tokens;
   Partition partition;
+  bool shared_sms;  // Lane::take_shared_sms()
 };
 
 }  // namespace splitwiser

@@ -113,6 +113,46 @@ TEST("partitions that cannot be had are refused with the reason, and the old one
   CHECK_EQ(device->lane(Phase::decode).info().sms, before);
 }
 
+TEST("lanes that part say whose multiprocessors may have had work of both") {
+  Rig rig(backend(), DType::f16);
+  PartitionRequest request;
+  request.kind = Partition::cta_quota;
+  CHECK_EQ(rig.backend().configure(request), Partition::cta_quota);
+  Lane& prefill = rig.lane(Phase::prefill);
+  Lane& decode = rig.lane(Phase::decode);
+  const auto shared = [&] { return std::pair(prefill.take_shared_sms(), decode.take_shared_sms()); };
+  const std::pair neither(false, false), both(true, true);
+  RigStep prompt, token;
+  prompt.add(random_tokens(40, rig.shape().vocab, 1), 0, page_run(0, 40, 16));
+  token.add(random_tokens(1, rig.shape().vocab, 2), 0, page_run(10, 1, 16));
+  const StepInput prompt_in = prompt.input(), token_in = token.input();
+
+  prefill.begin_step();
+  static_cast<void>(rig.forward(Phase::prefill, prompt_in));
+  CHECK(shared() == neither);  // nobody else works
+  decode.begin_step();
+  CHECK(shared() == both);     // the prompt has the whole device
+  prefill.synchronize(*prefill.record());
+  prefill.yield_point();       // the prompt moves to its share, and what it had there before is done
+  CHECK(shared() == neither);
+  static_cast<void>(rig.forward(Phase::decode, token_in));
+  static_cast<void>(rig.forward(Phase::prefill, prompt_in));
+  CHECK(shared() == neither);
+  prefill.synchronize(*prefill.record());
+  prefill.end_step();
+  decode.yield_point();        // alone: it spreads
+  prefill.begin_step();
+  CHECK(shared() == both);
+  prefill.end_step();
+  decode.synchronize(*decode.record());
+  decode.end_step();
+  decode.begin_step();
+  prefill.begin_step();        // nothing was issued before they parted, but it might have been
+  CHECK(shared() == both);
+  prefill.end_step();
+  decode.end_step();
+}
+
 TEST("splits: the share that was asked for comes first, none twice, SMs in whole units") {
   CHECK_EQ(cuda::decode_shares(0.5), (std::vector<double>{0.5, 0.25, 0.375, 0.75}));
   CHECK_EQ(cuda::decode_shares(0.9).size(), 4u);

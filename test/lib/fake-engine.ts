@@ -119,7 +119,7 @@ export class FakeEngine implements NativeEngine {
 
   timeline(limit: number): NativeTimelineEvent[] {
     const event: NativeTimelineEvent = {
-      lane: "decode", phase: "decode", startMs: 0.0004, endMs: 1.0004, requests: [1], tokens: 1, partition: "none",
+      lane: "decode", phase: "decode", startMs: 0.0004, endMs: 1.0004, requests: [1], tokens: 1, partition: "none", sharedSms: false,
     };
     return Array.from({ length: Math.min(limit, 3) }, () => event);
   }

@@ -57,14 +57,14 @@ t.test("null where there is no such time", (t) => {
 
 t.test("the timeline as a trace: lanes are threads, neighbours never overlap", (t) => {
   const event = (startMs: number, endMs: number): TimelineEvent => ({
-    lane: "decode", phase: "decode", startMs, endMs, requests: [1, 2], tokens: 2, partition: "cores",
+    lane: "decode", phase: "decode", startMs, endMs, requests: [1, 2], tokens: 2, partition: "cores", sharedSms: true,
   });
   const { traceEvents } = toChromeTrace([event(0.0004, 1.0006), event(1.0006, 2)], "a model") as {
     traceEvents: { ph: string; name: string; ts: number; dur: number; tid: number; args: Record<string, unknown> }[];
   };
   t.same(traceEvents.filter((one) => one.name === "thread_name").map((one) => one.args["name"]), ["prefill lane", "decode lane"]);
   const steps = traceEvents.filter((one) => one.ph === "X");
-  t.match(steps[0], { name: "decode 2 tokens", ts: 0, dur: 1001, tid: 2, args: { requests: [1, 2], partition: "cores" } });
+  t.match(steps[0], { name: "decode 2 tokens", ts: 0, dur: 1001, tid: 2, args: { requests: [1, 2], partition: "cores", sharedSms: true } });
   t.equal((steps[0]?.ts ?? 0) + (steps[0]?.dur ?? 0), steps[1]?.ts);
   t.end();
 });

@@ -9,13 +9,32 @@ constexpr std::size_t kMostGroups = 2;
 
 }  // namespace
 
-// The other lane's share while it works too, else the whole device. Seen from two threads: a lane that begins just now may
-// overlap the other one until that one's next yield_point or step.
-const LanePlace& CudaLane::choose_place() const {
+// The lane's share while the other one works too, else the whole device. What is on its way when the other one begins is
+// not called back: until it is done, and this lane has come to its next yield_point or step, both may work on the same
+// multiprocessors.
+void CudaLane::take_place() {
   const PartitionSet& set = pair_.partition;
-  const bool other_works = pair_.busy[std::size_t(1 - int(phase_))];
-  if (set.splits.empty() || !other_works) return set.whole[std::size_t(phase_)];
-  return set.splits[set.active].places[std::size_t(phase_)];
+  const auto mine = std::size_t(phase_), other = 1 - mine;
+  std::atomic<bool>& spread = pair_.spread[mine];
+  if (set.splits.empty()) return core_.enter(set.whole[mine]);
+  if (!pair_.busy[other]) {
+    // Said before it is looked at once more: a lane that begins just now sees it, or is seen.
+    const bool before = spread.exchange(true);
+    if (!pair_.busy[other]) {
+      spread_end_ = nullptr;
+      return core_.enter(set.whole[mine]);
+    }
+    spread = before;
+  }
+  if (spread) {
+    if (!spread_end_) spread_end_ = core_.record();
+    if (spread_end_->done()) {
+      spread = false;
+      spread_end_ = nullptr;
+    }
+  }
+  if (spread || pair_.spread[other]) pair_.shared_sms[mine] = pair_.shared_sms[other] = true;
+  core_.enter(set.splits[set.active].places[mine]);
 }
 
 void CudaLane::require_begun() const {
@@ -28,7 +47,7 @@ void CudaLane::begin_step() {
   try {
     core_.device().require_alive();
     uploader_.finish();
-    core_.enter(choose_place());
+    take_place();
     core_.next_slot();
     ops_.begin_step();
   } catch (...) {
@@ -38,6 +57,8 @@ void CudaLane::begin_step() {
 
 void CudaLane::end_step() {
   core_.end_steps();
+  spread_end_ = nullptr;
+  pair_.spread[std::size_t(phase_)] = false;
   pair_.busy[std::size_t(phase_)] = false;
 }
 
@@ -59,7 +80,7 @@ void CudaLane::prepare_decode(DecodeProgram program, std::int64_t max_rows) {
 void CudaLane::decode(const DecodeStep& step) {
   require_begun();
   // A run of steps may last: each has staging of its own, and follows the partition.
-  core_.enter(choose_place());
+  take_place();
   core_.next_slot();
   ops_.begin_step();
   if (graphs_.run(step)) return;
@@ -79,7 +100,7 @@ void CudaLane::yield_point() {
   if (ops_.in_graph()) return;
   require_begun();
   if (phase_ == Phase::prefill) end_group();
-  core_.enter(choose_place());
+  take_place();
 }
 
 void CudaLane::end_group() {
@@ -112,6 +133,7 @@ LaneInfo CudaLane::info() const {
 
 void CudaLane::reset() {
   groups_.clear();
+  spread_end_ = nullptr;
   graphs_.clear();
   core_.reset();
 }

@@ -20,6 +20,8 @@ namespace splitwiser::cuda {
 struct LanePair {
   PartitionSet partition;
   std::array<std::atomic<bool>, kPhases> busy{};
+  std::array<std::atomic<bool>, kPhases> spread{};      // work that went to the whole device may not be done
+  std::array<std::atomic<bool>, kPhases> shared_sms{};  // of the lane's own share, since it was last asked
   double group_seconds = 1e-3;
   std::int64_t max_tokens = 0;  // of a sequence: what the KV pool holds; 0: there is no pool yet
   int page_size = 0;
@@ -48,12 +50,13 @@ class CudaLane final : public Lane {
   void wait(const std::shared_ptr<Event>& event) override;
   void synchronize(const Event& event) override;
   [[nodiscard]] LaneInfo info() const override;
+  [[nodiscard]] bool take_shared_sms() override { return pair_.shared_sms[std::size_t(phase_)].exchange(false); }
 
   // The partition is about to go.
   void reset();
 
  private:
-  [[nodiscard]] const LanePlace& choose_place() const;
+  void take_place();
   void require_begun() const;
   void end_group();
 
@@ -66,6 +69,7 @@ class CudaLane final : public Lane {
   std::exception_ptr failure_;                      // of begin_step()
   double group_seconds_ = 0;                        // predicted, of what was issued since the last group's end
   std::deque<std::shared_ptr<CudaEvent>> groups_;   // ends of groups that may not be done
+  std::shared_ptr<CudaEvent> spread_end_;           // of the last work that went to the whole device, after a move
 };
 
 }  // namespace splitwiser::cuda

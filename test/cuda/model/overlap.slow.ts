@@ -21,6 +21,7 @@ const program = `
   say({
     partition: model.device.partition, notes: model.device.partitionNotes, lanes: model.device.lanes,
     prompt: prompt.timing.phases, tokens: results.map((one) => one.tokenIds.length),
+    shared: model.timeline().map((event) => event.sharedSms),
   });
   await model.dispose();
 `;
@@ -36,7 +37,10 @@ function overlapping(report: Report): [Grid, Grid][] {
 
 t.test("kernels of both lanes are in flight together, on disjoint multiprocessors", async (t) => {
   const { said, report } = await runOnDevice(t, { SMS: 32, ARCH: 90 }, program);
-  const { partition, lanes } = said[0] as { partition: string; lanes: Record<"prefill" | "decode", { sms: number }> };
+  const { partition, lanes, shared } = said[0] as {
+    partition: string; lanes: Record<"prefill" | "decode", { sms: number }>; shared: boolean[];
+  };
+  t.ok(shared.includes(true) && shared.includes(false), "the timeline says when lanes that part still had the same multiprocessors", { shared });
   t.equal(partition, "green-context");
   t.equal(lanes.prefill.sms + lanes.decode.sms, 32, "the lanes' shares are all there is");
   nothingFound(t, report);
