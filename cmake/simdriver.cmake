@@ -93,7 +93,7 @@ set(driver_test_fatbin "${CMAKE_BINARY_DIR}/simdriver-tests/driver_kernels.fatbi
 add_custom_command(
   OUTPUT "${driver_test_fatbin}"
   COMMAND "${SPLITWISER_NVCC}" -std=c++20 -fmad=false "-I${CMAKE_CURRENT_SOURCE_DIR}/kernels"
-    -gencode "arch=compute_80,code=[sm_80,sm_90,compute_80]" --fatbin -Xfatbin -compress-all --compress-mode=speed
+    -gencode "arch=compute_80,code=[sm_80,compute_80]" -gencode arch=compute_90,code=sm_90 --fatbin -Xfatbin -compress-all --compress-mode=speed
     "${driver_test_kernels}" -o "${driver_test_fatbin}"
   DEPENDS "${driver_test_kernels}" "${own_folder}/driver_kernels.hpp" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/ptx.cuh"
   VERBATIM)

@@ -12,10 +12,25 @@
 #else
 
 // Defines a kernel: one parameter struct, `threads` a block, `blocks` a multiprocessor at least.
-#define SPLITWISER_KERNEL(name, Params, threads, blocks) \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Params params)
+#define SPLITWISER_KERNEL(name, Params, threads, blocks)                                                     \
+  __device__ __forceinline__ void name##_thread(const Params& params);                                       \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Params params) { \
+    ::splitwiser::ptx::begin_kernel();                                                                       \
+    name##_thread(params);                                                                                   \
+  }                                                                                                          \
+  __device__ __forceinline__ void name##_thread(const Params& params)
 
 namespace splitwiser::ptx {
+
+// How every kernel begins. From sm_90 on a launch may be allowed to begin while the kernel before it still runs
+// (programmatic dependent launch): blocks take the places that become free, and wait here until that kernel is complete
+// and what it wrote is seen. A kernel that waits before it touches memory is ordered as if it had been launched later.
+__device__ __forceinline__ void begin_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 // The block's dynamic shared memory, aligned to 128 bytes. Kernels have no other.
 __device__ __forceinline__ char* shared_memory() {

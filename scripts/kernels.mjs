@@ -20,9 +20,14 @@ const cache = join(root, "build-kernels");
 const keptVersions = 6; // of each file, in the cache
 const say = (text) => process.stderr.write(`kernels: ${text}\n`);
 
+// Code for sm_90 and later waits for the kernel before it by itself (kernels/ptx.cuh, begin_kernel); the rest of the PTX is the same.
 const flags = (archs) => [
   ...["-std=c++20", "-O3", "-fmad=false", "-Ikernels"],
-  ...["-gencode", `arch=compute_80,code=[${archs.map((arch) => `sm_${arch}`).join(",")},compute_80]`],
+  ...[80, 90].flatMap((virtual) => {
+    const real = archs.filter((arch) => arch >= 90 === virtual >= 90);
+    if (virtual === 90 && real.length === 0) return [];
+    return ["-gencode", `arch=compute_${virtual},code=[${[...real.map((arch) => `sm_${arch}`), `compute_${virtual}`].join(",")}]`];
+  }),
   ...["--fatbin", "-Xfatbin", "-compress-all", "--compress-mode=speed", "-Xptxas", "-v"],
 ];
 

@@ -11,6 +11,7 @@ namespace {
 constexpr int kRegistersPerSm = 65536;     // of every architecture from 8.0 to 12.0
 constexpr int kMostBlocksPerSm = 16;       // the least of them (8.6 and 8.9: 16 and 24, others 32)
 constexpr int kReservedSharedBytes = 1024; // that the system takes of each block's shared memory
+constexpr int kWaitingArch = 90;
 
 }  // namespace
 
@@ -56,14 +57,22 @@ void KernelLibrary::add(CUlibrary library) {
   for (const CUkernel handle : handles) {
     const char* name = nullptr;
     device_->check(driver.KernelGetName(&name, handle), "cuKernelGetName");
-    Kernel kernel{handle, 0, 0};
+    Kernel kernel{handle, 0, 0, false};
     std::size_t offset = 0;
     device_->check(driver.KernelGetParamInfo(handle, 0, &offset, &kernel.param_bytes), "cuKernelGetParamInfo");
     device_->check(driver.KernelGetAttribute(&kernel.registers, CU_FUNC_ATTRIBUTE_NUM_REGS, handle, device_->handle()),
                    "cuKernelGetAttribute");
-    // More than 48 KB of shared memory must be asked for; plans keep within the limit.
+    int compiled_for = 0;  // 80 where a later device compiles the PTX itself
+    device_->check(driver.KernelGetAttribute(&compiled_for, CU_FUNC_ATTRIBUTE_PTX_VERSION, handle, device_->handle()),
+                   "cuKernelGetAttribute");
+    kernel.waits = compiled_for >= kWaitingArch && device_->shape().arch >= kWaitingArch;
+    // More than 48 KB of shared memory must be asked for; plans keep within the limit. What the driver counts as static
+    // (kernels have none of their own) is part of it.
+    int static_bytes = 0;
+    device_->check(driver.KernelGetAttribute(&static_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, handle, device_->handle()),
+                   "cuKernelGetAttribute");
     device_->check(driver.KernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                                             device_->shape().shared_bytes_per_block, handle, device_->handle()),
+                                             device_->shape().shared_bytes_per_block - static_bytes, handle, device_->handle()),
                    "cuKernelSetAttribute");
     kernels_.insert_or_assign(name, kernel);
   }
@@ -109,6 +118,13 @@ void KernelLibrary::launch_bytes(const LaunchTarget& target, const LaunchPlan& p
   config.blockDimY = config.blockDimZ = 1;
   config.sharedMemBytes = plan.shared_bytes;
   config.hStream = target.stream;
+  CUlaunchAttribute overlap{};
+  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  overlap.value.programmaticStreamSerializationAllowed = 1;
+  if (target.may_overlap && kernel.waits) {
+    config.attrs = &overlap;
+    config.numAttrs = 1;
+  }
   void* arguments[] = {const_cast<void*>(params)};
   // A CUkernel may stand for a CUfunction: the stream's context is the one that it runs in.
   const auto function = reinterpret_cast<CUfunction>(kernel.handle);

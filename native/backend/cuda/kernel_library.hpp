@@ -17,6 +17,7 @@ namespace splitwiser::cuda {
 struct LaunchTarget {
   CUstream stream = nullptr;
   int quota_sms = 0;  // above 0: the grid is held to as many blocks as that many SMs can hold at once
+  bool may_overlap = false;  // follows a kernel in a graph: may begin before that one's end where kernels wait by themselves
 };
 
 class KernelLibrary {
@@ -44,6 +45,7 @@ class KernelLibrary {
     CUkernel handle;
     std::size_t param_bytes;
     int registers;
+    bool waits;  // for the kernel before it, by itself: ptx::begin_kernel() of code for sm_90 and later
   };
 
   void add(CUlibrary library);

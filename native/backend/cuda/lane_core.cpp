@@ -57,6 +57,7 @@ void LaneCore::reset() {
 Stream& LaneCore::stream() {
   if (!place_) throw Error(ErrorCode::internal, "a lane is used before its first step");
   issued_ = true;
+  after_kernel_ = false;
   return *place_.stream;
 }
 
@@ -77,9 +78,11 @@ void LaneCore::copy_out(std::byte* to, const void* from, std::size_t bytes) {
 // Other threads may call what is unsafe in a capture meanwhile: only this thread's calls are held to it.
 void LaneCore::begin_capture() {
   device().check(driver().StreamBeginCapture(stream().handle(), CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cuStreamBeginCapture");
+  capturing_ = true;
 }
 
 void LaneCore::drop_capture() noexcept {
+  capturing_ = false;
   CUgraph graph = nullptr;
   if (driver().StreamEndCapture(place_.stream->handle(), &graph) == CUDA_SUCCESS && graph != nullptr) {
     driver().GraphDestroy(graph);
@@ -87,6 +90,7 @@ void LaneCore::drop_capture() noexcept {
 }
 
 CUgraphExec LaneCore::end_capture() {
+  capturing_ = false;
   CUgraph graph = nullptr;
   device().check(driver().StreamEndCapture(stream().handle(), &graph), "cuStreamEndCapture");
   CUgraphExec exec = nullptr;

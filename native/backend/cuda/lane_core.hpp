@@ -58,7 +58,9 @@ class LaneCore {
     if (rehearsal_) {
       note_launch(plan, &params, sizeof(Params));
     } else {
-      kernels_.launch({stream().handle(), place_.quota_sms}, plan, params);
+      const bool may_overlap = capturing_ && after_kernel_;
+      kernels_.launch({stream().handle(), place_.quota_sms, may_overlap}, plan, params);
+      after_kernel_ = true;
     }
   }
   // What `work` would launch is only noted. The sum of all kernels and parameters, addresses included, comes back: equal
@@ -136,6 +138,8 @@ class LaneCore {
 
   std::shared_ptr<Context> primary_;
   const KernelLibrary& kernels_;
+  bool capturing_ = false;
+  bool after_kernel_ = false;  // what was issued last is a kernel
   std::optional<std::uint64_t> rehearsal_;
   std::size_t rehearsed_partials_ = 0;
   LanePlace place_;

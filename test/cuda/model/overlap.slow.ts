@@ -26,6 +26,9 @@ const program = `
   await model.dispose();
 `;
 
+/** `npm run test:cuda` builds for all targets; other builds have PTX of sm_80 for what is newer. */
+const hasCodeFor90 = /all|90/.test(process.env["SPLITWISER_CUDA_ARCHS"] ?? "");
+
 const decodes = (grid: Grid): boolean => grid.graph;
 const prefills = (grid: Grid): boolean => !grid.graph && /prefill|wide/.test(grid.kernel);
 const together = (a: Grid, b: Grid): boolean => a.begin < b.end && b.begin < a.end;
@@ -85,4 +88,14 @@ t.test("decoding more tokens allocates nothing, waits for no stream or context a
   }
   t.equal(long.launches, short.launches, "every further step is a graph");
   t.ok(long.graph_launches - short.graph_launches >= 19, "one graph launch a step", { short, long });
+});
+
+t.test("kernels of a decode graph may begin beside the one before them where their code waits for it", async (t) => {
+  for (const arch of [80, 90]) {
+    const { report } = await runOnDevice(t, { SMS: 16, ARCH: arch }, steady(4));
+    nothingFound(t, report);
+    t.ok(report.graph_launches > 0);
+    const waits = arch === 90 && hasCodeFor90;
+    t.equal(report.programmatic_nodes, waits ? report.graph_nodes - report.graph_launches : 0, `sm_${arch}: all but the first of each graph, or none`);
+  }
 });

@@ -54,6 +54,8 @@ export interface Report {
   launches: number;
   graph_launches: number;
   graph_nodes: number;
+  /** Of these, that may begin before the kernel in front of them has ended. */
+  programmatic_nodes: number;
   device_allocations: number;
   host_allocations: number;
   pageable_copies: number;

@@ -26,8 +26,9 @@ const file = join(root, "build-kernels/all/kernels.json");
 if (!existsSync(file)) throw new Error(`${file} is not there: \`npm run test:cuda\` makes it (it needs nvcc 13)`);
 const report = JSON.parse(readFileSync(file, "utf8")) as Report;
 
-/** A kernel's launch bounds and instructions, from the PTX inside the fatbin. */
+/** A kernel's launch bounds and instructions, from the PTX inside the fatbin: of sm_80, and of sm_90 and later, whose kernels wait by themselves. */
 const ptxKernels = new Map<string, PtxKernel>();
+const waitingKernels = new Map<string, PtxKernel>();
 const images = report.files.map(({ file, fatbin }) => ({ file, images: imagesOf(readFileSync(fatbin)) }));
 
 t.test("every fatbin holds all six targets and PTX for what comes later", async (t) => {
@@ -35,22 +36,39 @@ t.test("every fatbin holds all six targets and PTX for what comes later", async 
   t.same(report.archs, archs);
   for (const { file, images: found } of images) {
     t.same(found.filter(({ kind }) => kind === "cubin").map(({ arch }) => arch), archs, `${file}: cubins`);
-    t.same(found.filter(({ kind }) => kind === "ptx").map(({ arch }) => arch), [80], `${file}: PTX`);
+    t.same(found.filter(({ kind }) => kind === "ptx").map(({ arch }) => arch), [80, 90], `${file}: PTX`);
   }
 });
 
 t.test("the PTX keeps the rules on bits and memory", async (t) => {
   for (const { file, images: found } of images) {
-    const ptx = new TextDecoder().decode(found.find(({ kind }) => kind === "ptx")?.bytes);
-    const { kernels, offences } = readPtx(ptx);
-    t.ok(kernels.length > 0, `${file}: ${kernels.length} kernels`);
-    t.same(offences.slice(0, 20), [], `${file}: no offence, ${offences.length} found`);
-    for (const kernel of kernels) {
-      t.notOk(ptxKernels.has(kernel.name), `${kernel.name} has one definition`);
-      ptxKernels.set(kernel.name, kernel);
-      t.ok(kernel.threads > 0 && kernel.threads <= 1024 && kernel.threads % 32 === 0, `${kernel.name}: ${kernel.threads} threads`);
-      t.ok(kernel.parameterBytes > 0 && kernel.parameterBytes <= 4096, `${kernel.name}: ${kernel.parameterBytes} bytes of parameters`);
+    for (const { arch, bytes } of found.filter(({ kind }) => kind === "ptx")) {
+      const { kernels, offences } = readPtx(new TextDecoder().decode(bytes));
+      const all = arch === 80 ? ptxKernels : waitingKernels;
+      t.ok(kernels.length > 0, `${file}, PTX of sm_${arch}: ${kernels.length} kernels`);
+      t.same(offences.slice(0, 20), [], `${file}, PTX of sm_${arch}: no offence, ${offences.length} found`);
+      for (const kernel of kernels) {
+        t.notOk(all.has(kernel.name), `${kernel.name} has one definition`);
+        all.set(kernel.name, kernel);
+        if (arch !== 80) continue;
+        t.ok(kernel.threads > 0 && kernel.threads <= 1024 && kernel.threads % 32 === 0, `${kernel.name}: ${kernel.threads} threads`);
+        t.ok(kernel.parameterBytes > 0 && kernel.parameterBytes <= 4096, `${kernel.name}: ${kernel.parameterBytes} bytes of parameters`);
+      }
     }
+  }
+});
+
+t.test("from sm_90 on a kernel waits for the one before it, and is the same otherwise", async (t) => {
+  t.same([...waitingKernels.keys()].sort(), [...ptxKernels.keys()].sort());
+  const touchesMemory = /^(ld|st|red|atom|cp)\.(?!param|async\.(commit|wait))|^(ldmatrix|prefetch)/;
+  const computes = /\.(f16|f16x2|bf16|bf16x2|f32|f64)$|^(mma|shfl|redux|ex2)/;
+  for (const [name, kernel] of waitingKernels) {
+    const wait = kernel.instructions.indexOf("griddepcontrol.wait");
+    t.ok(wait >= 0 && !kernel.instructions.slice(0, wait).some((one) => touchesMemory.test(one)), `${name}: waits before it touches memory`);
+    t.equal(kernel.instructions.filter((one) => one === "griddepcontrol.wait").length, 1, `${name}: once`);
+    const before = ptxKernels.get(name)?.instructions ?? [];
+    t.notOk(before.some((one) => one.startsWith("griddepcontrol")), `${name}: not on sm_80`);
+    t.same(kernel.instructions.filter((one) => computes.test(one)), before.filter((one) => computes.test(one)), `${name}: the same arithmetic`);
   }
 });
 

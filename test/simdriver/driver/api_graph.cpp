@@ -132,6 +132,7 @@ CUresult launch(State& all, GraphExec& exec, const std::shared_ptr<Stream>& stre
     }
     const OperationKind kind = node.operation.kind;
     if (kind == OperationKind::kernel) ++all.report.graph_nodes;
+    if (node.operation.programmatic) ++all.report.programmatic_nodes;
     if (kind == OperationKind::copy || kind == OperationKind::fill) all.report.copy(*item);
     if (kind == OperationKind::wait) after.push_back(node.operation.event->last);
     if (kind == OperationKind::record) {

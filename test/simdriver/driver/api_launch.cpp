@@ -102,8 +102,32 @@ namespace {
 
 constexpr CallRules kLaunch{.fail_class = "launch", .failure = CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
 
+// What the launch attributes ask for.
+struct Wishes {
+  const int* priority = nullptr;
+  bool programmatic = false;
+};
+
+// A launch that may begin before the kernel in front of it has ended must wait for it by itself. The permission is not taken
+// here, since all our kernels wait first (test/cuda/static/kernels.slow.ts): what is looked at is whether it may be given.
+void check_programmatic(State& all, Stream& stream, const Operation& operation) {
+  const auto refuse = [&](const std::string& why) {
+    all.finding("launch of " + operation.kernel->name + " beside the kernel before it: " + why);
+  };
+  if (settings().arch < 90) refuse("devices before compute capability 9.0 cannot do that");
+  if (operation.kernel->image.ptx_arch < 90) refuse("its code is for sm_80 and does not wait by itself");
+  bool behind_kernel = false;
+  if (stream.capture) {
+    const auto& frontier = stream.capture->frontier[&stream];
+    behind_kernel = frontier.size() == 1 && frontier[0]->operation.kind == OperationKind::kernel;
+  } else {
+    behind_kernel = stream.tail && stream.tail->operation.kind == OperationKind::kernel;
+  }
+  if (!behind_kernel) refuse("what comes before it is no kernel");
+}
+
 CUresult launch(State& all, std::unique_lock<std::mutex>& lock, CUfunction handle, const LaunchShape& shape, CUstream to,
-                void** parameters, void** extra, const int* priority) {
+                void** parameters, void** extra, const Wishes& wishes) {
   stall(all, lock);
   if (all.lost != CUDA_SUCCESS) return all.lost;
   std::shared_ptr<Stream> stream;
@@ -112,8 +136,10 @@ CUresult launch(State& all, std::unique_lock<std::mutex>& lock, CUfunction handl
   const bool capturing = stream->capture != nullptr;
   const CUresult result = make_launch(all, handle, shape, parameters, extra, stream->context, capturing, operation);
   if (result != CUDA_SUCCESS) return result;
+  operation.programmatic = wishes.programmatic;
+  if (wishes.programmatic) check_programmatic(all, *stream, operation);
   if (!stream->capture) ++all.report.launches;
-  return all.issue(stream, std::move(operation), priority ? std::clamp(*priority, -5, 0) : stream->priority);
+  return all.issue(stream, std::move(operation), wishes.priority ? std::clamp(*wishes.priority, -5, 0) : stream->priority);
 }
 
 }  // namespace
@@ -124,20 +150,22 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction kernel, unsigned int gx, unsigned int
                                 unsigned int by, unsigned int bz, unsigned int shared_bytes, CUstream stream,
                                 void** parameters, void** extra) {
   return entry("cuLaunchKernel", kLaunch, [&](State& all, auto& lock) {
-    return launch(all, lock, kernel, {{gx, gy, gz}, {bx, by, bz}, shared_bytes}, stream, parameters, extra, nullptr);
+    return launch(all, lock, kernel, {{gx, gy, gz}, {bx, by, bz}, shared_bytes}, stream, parameters, extra, {});
   });
 }
 
 CUresult CUDAAPI cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction kernel, void** parameters, void** extra) {
   return entry("cuLaunchKernelEx", kLaunch, [&](State& all, auto& lock) {
     if (!config || (config->numAttrs > 0 && !config->attrs)) return CUDA_ERROR_INVALID_VALUE;
-    const int* priority = nullptr;
+    Wishes wishes;
     for (unsigned i = 0; i < config->numAttrs; ++i) {
       const CUlaunchAttribute& attribute = config->attrs[i];
       switch (attribute.id) {
-        case CU_LAUNCH_ATTRIBUTE_IGNORE:
-        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: break;  // a permission to overlap, not taken here
-        case CU_LAUNCH_ATTRIBUTE_PRIORITY: priority = &attribute.value.priority; break;
+        case CU_LAUNCH_ATTRIBUTE_IGNORE: break;
+        case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+          wishes.programmatic = attribute.value.programmaticStreamSerializationAllowed != 0;
+          break;
+        case CU_LAUNCH_ATTRIBUTE_PRIORITY: wishes.priority = &attribute.value.priority; break;
         case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
           if (attribute.value.cooperative == 0) break;
           [[fallthrough]];
@@ -149,7 +177,7 @@ CUresult CUDAAPI cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction kerne
     const LaunchShape shape{{config->gridDimX, config->gridDimY, config->gridDimZ},
                             {config->blockDimX, config->blockDimY, config->blockDimZ},
                             config->sharedMemBytes};
-    return launch(all, lock, kernel, shape, config->hStream, parameters, extra, priority);
+    return launch(all, lock, kernel, shape, config->hStream, parameters, extra, wishes);
   });
 }
 

@@ -34,6 +34,7 @@ struct Operation {
   unsigned block = 0;
   unsigned shared_bytes = 0;
   std::vector<std::byte> parameters;
+  bool programmatic = false;  // may begin while the kernel before it runs; a permission that is not taken here
   // copy: `to` and `from`; fill: `to`
   std::byte* to = nullptr;
   const std::byte* from = nullptr;

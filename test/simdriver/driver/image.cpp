@@ -44,6 +44,7 @@ class Elf {
   std::vector<Elf64_Shdr> sections_;
 };
 
+constexpr int kReservedSharedBytes = 1024;
 constexpr int kSized = 4;  // an attribute whose u16 is the number of bytes that follow; else the u16 is the value
 
 // Calls visit(attribute, value, offset of the bytes, number of bytes) for each attribute of a .nv.info section.
@@ -174,7 +175,11 @@ bool read_image(const std::vector<FatbinEntry>& entries, int arch, LibraryImage&
   }
   if (entry->kind == FatbinEntry::Kind::elf) {
     if (!read_cubin(entry->data, to, error)) return false;
-    for (auto& [name, kernel] : to) kernel.binary_arch = kernel.ptx_arch = entry->arch;
+    for (auto& [name, kernel] : to) {
+      kernel.binary_arch = kernel.ptx_arch = entry->arch;
+      // There the section has what the system keeps of each block, too (simt's limits count it already).
+      if (entry->arch >= 90) kernel.shared_bytes = std::max(0, kernel.shared_bytes - kReservedSharedBytes);
+    }
     return true;
   }
   if (!read_ptx(entry->data, to, error)) return false;

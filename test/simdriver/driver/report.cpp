@@ -90,7 +90,7 @@ void Report::context(const Context& context) { contexts_[context.id] = {name_of(
 void Report::reset() {
   calls_.clear(), host_syncs_.clear(), copies_.clear(), findings_.clear(), trace_.clear();
   finding_count_ = trace_dropped_ = 0;
-  launches = graph_launches = graph_nodes = graph_instantiations = pageable_copies = lazy_loads = 0;
+  launches = graph_launches = graph_nodes = programmatic_nodes = graph_instantiations = pageable_copies = lazy_loads = 0;
   spinning_waits = late_uploads = 0;
   for (auto& [id, of] : streams_) of.kernels = of.graph_kernels = of.copies = 0;
 }
@@ -150,7 +150,7 @@ std::string Report::json(const State& state) const {
   to.key("host_syncs");
   counts(to, host_syncs_);
   to.key("launches").value(launches).key("graph_launches").value(graph_launches);
-  to.key("graph_nodes").value(graph_nodes).key("graph_instantiations").value(graph_instantiations);
+  to.key("graph_nodes").value(graph_nodes).key("programmatic_nodes").value(programmatic_nodes).key("graph_instantiations").value(graph_instantiations);
   to.key("device_allocations").value(state.memory.allocations());
   to.key("host_allocations").value(state.memory.host_allocations());
   to.key("memory_peak_bytes").value(state.memory.peak()).key("memory_used_bytes").value(state.memory.used());

@@ -3,7 +3,7 @@
 // { "arch", "sms", "seed", "checked", "mps", "lost": error number or 0, "lost_reason",
 //   "findings": [text], "finding_count", "leaks": [text] (at exit, or what is allocated at the time of the report),
 //   "calls": {entry point: count}, "host_syncs": {entry point: count, those that had to wait or could},
-//   "launches", "graph_launches", "graph_nodes" (run by them), "graph_instantiations",
+//   "launches", "graph_launches", "graph_nodes" (run by them), "programmatic_nodes" (of these), "graph_instantiations",
 //   "device_allocations", "host_allocations", "memory_peak_bytes", "memory_used_bytes",
 //   "copies": {"h2d", "d2h", "d2d", "memset", "bytes"}, "pageable_copies", "lazy_loads", "spinning_waits", "late_uploads",
 //   "kernels": {name: counters (simt/counters.hpp)},
@@ -44,6 +44,7 @@ class Report {
   std::uint64_t launches = 0;
   std::uint64_t graph_launches = 0;
   std::uint64_t graph_nodes = 0;
+  std::uint64_t programmatic_nodes = 0;  // of these, that may begin before the kernel in front of them has ended
   std::uint64_t graph_instantiations = 0;
   std::uint64_t pageable_copies = 0;
   std::uint64_t spinning_waits = 0;  // waits for which a core would have spun: no BLOCKING_SYNC

@@ -10,6 +10,7 @@
 #include "simt/atomics.hpp"
 #include "simt/ptx_host.hpp"
 
+// On the simulated device a grid begins after the one before it: there is nothing for a kernel to wait for.
 // `name` is one thread; the entry takes the grid's copy of the parameters.
 #define SPLITWISER_KERNEL(name, Params, threads, blocks)                                                          \
   static void name(const Params& params);                                                                         \

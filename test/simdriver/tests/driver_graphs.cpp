@@ -82,10 +82,44 @@ CASE(a_captured_graph_runs_as_often_as_it_is_launched,
   CHECK(got[0] == 14 && got[kCount / 2 - 1] == 14);
   CHECK(got[kCount / 2] == 26 && got[kCount - 1] == 26);
   const std::string json = report();
-  CHECK(json.find("\"graph_launches\":3,\"graph_nodes\":9,") != std::string::npos);
+  CHECK(json.find("\"graph_launches\":3,\"graph_nodes\":9,\"programmatic_nodes\":0,") != std::string::npos);
   CHECK(json.find("\"late_uploads\":0") != std::string::npos);
   CHECK(findings() == 0);
   OK(CU(cuGraphExecDestroy)(scene.exec));
+}
+
+// The attribute that lets a kernel begin before the one in front of it has ended.
+CASE(only_kernels_that_wait_may_begin_beside_the_one_before, {{{"SIMDRIVER_ARCH", "90"}}, {{"SIMDRIVER_ARCH", "80"}}, {{"SIMDRIVER_ARCH", "100"}}}) {
+  Scene scene;
+  Scale params{reinterpret_cast<float*>(scene.x), kCount, 2, 1};
+  const auto beside = [&] {
+    CUlaunchAttribute attribute{};
+    attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    attribute.value.programmaticStreamSerializationAllowed = 1;
+    CUlaunchConfig config{};
+    config.gridDimX = 2, config.blockDimX = 64;
+    config.gridDimY = config.gridDimZ = config.blockDimY = config.blockDimZ = 1;
+    config.hStream = scene.a;
+    config.attrs = &attribute, config.numAttrs = 1;
+    void* parameters[] = {&params};
+    OK(CU(cuLaunchKernelEx)(&config, reinterpret_cast<CUfunction>(scene.scale), parameters, nullptr));
+  };
+  OK(CU(cuStreamBeginCapture)(scene.a, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  FINDS(beside());  // nothing is before it
+  // The fatbin has code of sm_80 and sm_90, and PTX of sm_80 for the rest, which does not wait.
+  if (setting("SIMDRIVER_ARCH") == 90) {
+    const auto before = findings();
+    beside();
+    CHECK(findings() == before);
+  } else {
+    FINDS(beside());
+  }
+  OK(CU(cuStreamEndCapture)(scene.a, &scene.graph));
+  OK(CU(cuGraphInstantiateWithFlags)(&scene.exec, scene.graph, 0));
+  OK(CU(cuGraphLaunch)(scene.exec, scene.a));
+  OK(CU(cuStreamSynchronize)(scene.a));
+  CHECK(scene.values()[0] == 3);
+  CHECK(report().find("\"graph_nodes\":2,\"programmatic_nodes\":2,") != std::string::npos);
 }
 
 CASE(a_running_exec_is_not_launched_elsewhere) {
