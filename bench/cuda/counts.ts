@@ -14,6 +14,8 @@ import { needsOf, type StepShape } from "./tiling.js";
 /** fast: bytes of cp.async, matrix instructions, launches; checked: every access. */
 export type Tier = "fast" | "checked";
 
+const prefills = 3;
+
 export interface CountOptions {
   device: DeviceClass;
   tier: Tier;
@@ -63,7 +65,7 @@ export async function countSteps({ device, tier, layers, prefill, decode }: Coun
   const path = join(folder, "report.json");
   try {
     await runChild(
-      { model: await opt125m({ layers }), prefill, decode },
+      { model: await opt125m({ layers }), prefill, prefills, decode },
       {
         SPLITWISER_CUDA_LIBRARY: driverOf(tier),
         SIMDRIVER_ARCH: String(device.arch),
@@ -79,7 +81,7 @@ export async function countSteps({ device, tier, layers, prefill, decode }: Coun
     const trace = [...report.trace].sort((a, b) => a.begin - b.begin);
     const prompt: StepShape = { phase: "prefill", rows: prefill, context: prefill };
     const wanted = [prompt, ...decode.map(({ batch, context }): StepShape => ({ phase: "decode", rows: batch, context }))];
-    const candidates = { prefill: prefillSteps(trace), decode: decodeSteps(trace) };
+    const candidates = { prefill: prefillSteps(trace).slice(prefills - 1, prefills), decode: decodeSteps(trace) };
     return wanted.map((step) => {
       const bytes = expectedBytes(step, layers);
       const found = candidates[step.phase].find((grids) => attendedBytes(grids) === bytes);

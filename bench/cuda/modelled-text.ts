@@ -119,7 +119,7 @@ function assumptionLines({ tier, simulatedLayers }: ModelledReport): string[] {
   return [
     "Assumptions. Nothing above was measured on a GPU. bench/cuda/kernel-time.ts is the whole model, device-classes.ts names the sources.",
     `- time of a kernel = gap + latency + sum over turns of max(memory, L2, tensor); a step is the sum of its kernels, one after another.`,
-    `- gap between kernels: ${micro(a.graphGapSeconds)} us between nodes of a graph (decode), ${micro(a.launchGapSeconds)} us between plain launches (prefill).`,
+    `- gap between kernels: ${micro(a.graphGapSeconds)} us between nodes of a graph, ${micro(a.launchGapSeconds)} us between plain launches (what follows the last layer's attention in a prefill).`,
     `- memory: at most ${numberText(100 * a.bandwidthShare)} % of the published bandwidth, and at most bytes in flight / loaded latency, ` +
       `taken as ${numberText(a.loadedLatency)} times the idle one. In flight: the shared memory of a block that uses cp.async, else ${a.bytesPerThread} bytes a thread.`,
     `- L2: ${a.l2BytesPerClock} bytes a clock and SM. Tensor cores: ${numberText(100 * a.tensorShare)} % of the rate of mma.sync (on H100 and B200 that is not the data sheet's).`,

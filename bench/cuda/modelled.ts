@@ -98,7 +98,7 @@ export function modelStep(step: Step, device: DeviceClass, tier: Tier, resources
     return { role, kernel, times, grid, threads, registers, sharedBytes, memoryBytes, requestedBytes, mma, modelled: kernelTime(counts, device) };
   });
   const launches = kernels.reduce((total, { times }) => total + times, 0);
-  const gap = step.phase === "decode" ? assumptions.graphGapSeconds : assumptions.launchGapSeconds;
+  const gaps = step.launches.map(({ inGraph, times }) => times * (inGraph ? assumptions.graphGapSeconds : assumptions.launchGapSeconds));
   return {
     device: device.name,
     phase: step.phase,
@@ -108,7 +108,7 @@ export function modelStep(step: Step, device: DeviceClass, tier: Tier, resources
     launches,
     kernelsPerLayer: step.kernelsPerLayer,
     modelledSeconds: kernels.reduce((total, { times, modelled }) => total + times * modelled.seconds, 0),
-    gapSeconds: launches * gap,
+    gapSeconds: gaps.reduce((total, gap) => total + gap, 0),
     floorSeconds: floorSeconds({ bytes: stepFloorBytes(step), flops: step.phase === "prefill" ? prefillFlops(step.rows) : 0 }, device),
   };
 }

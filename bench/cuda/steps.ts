@@ -53,11 +53,15 @@ export function decodeSteps(trace: readonly TraceGrid[]): TraceGrid[][] {
   return steps;
 }
 
-/** Prefill steps are plain launches, from an embedding to a draw. */
+/** Prefill steps are what lies between decode steps, from an embedding to a draw; layer groups that came before are graphs. */
 export function prefillSteps(trace: readonly TraceGrid[]): TraceGrid[][] {
   const steps: TraceGrid[][] = [];
   let open: TraceGrid[] | null = null;
-  for (const grid of trace.filter(({ graph }) => !graph)) {
+  let decodes = false;
+  for (const grid of trace) {
+    if (grid.kernel === "step_feed") decodes = true;
+    if (grid.kernel === "step_advance") decodes = false;
+    if (decodes || grid.kernel === "step_advance") continue;
     if (grid.kernel.startsWith("embed")) open = [];
     open?.push(grid);
     if (grid.kernel.startsWith("sample") && open !== null) {

@@ -5,13 +5,16 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <thread>
+#include <utility>
 
 #include "backend/cuda/cuda_backend.hpp"
 #include "backend_rig.hpp"
 #include "check.hpp"
 #include "child_process.hpp"
+#include "device_counters.hpp"
 
 namespace splitwiser {
 namespace {
@@ -86,6 +89,90 @@ TEST("steady decode launches a graph a step, allocates nothing and never waits f
     if (number_of(text, call) != 0) CHECK_EQ(std::string(call), "not called");
   }
   CHECK_EQ(number_of(text, "finding_count"), 0);
+}
+
+// Launches and graph launches of `work`; none on a real device.
+std::pair<long, long> launches_of(const std::function<void()>& work) {
+  reset_counters();
+  work();
+  const std::string text = report();
+  return {number_of(text, "launches"), number_of(text, "graph_launches")};
+}
+
+TEST("prompts of nearly the same size become one launch for a layer group, with the bits of single launches") {
+  RigShape shape;
+  shape.layers = 4;
+  Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16, shape);
+  const auto tokens = random_tokens(64, shape.vocab, 5), others = random_tokens(64, shape.vocab, 6);
+  // Two prompts, the second one of two tokens and more; on the lane for prompts or, op by op, on the other one.
+  const auto logits = [&](Phase phase, std::size_t rows, std::size_t more, std::int32_t page) {
+    RigStep step;
+    step.add(std::span(tokens).first(rows), 0, page_run(page, std::int64_t(rows), 16));
+    if (more > 0) step.add(std::span(others).first(more), 0, page_run(page + 5, std::int64_t(more), 16));
+    return rig.logits(phase, step);
+  };
+  struct Case {
+    std::size_t rows, more;
+    std::int32_t page;
+  };
+  // Of 33 to 64 rows, in one and in two segments; of 65 to 128.
+  for (const std::vector<Case>& alike : {std::vector<Case>{{40, 0, 0}, {64, 0, 9}, {33, 0, 3}},
+                                         {{30, 20, 2}, {2, 62, 0}, {31, 2, 7}, {17, 33, 1}},
+                                         {{60, 30, 0}, {64, 31, 6}, {35, 34, 9}}}) {
+    int seen = 0;
+    for (const auto& [rows, more, page] : alike) {
+      const auto wanted = logits(Phase::decode, rows, more, page);
+      std::vector<float> got;
+      const auto [launches, graphs] = launches_of([&] { got = logits(Phase::prefill, rows, more, page); });
+      CHECK(same_bits(got, wanted));
+      if (!simulated()) continue;
+      CHECK_EQ(graphs, seen == 0 ? 0 : 1);
+      CHECK(seen == 0 ? launches > 30 : launches < 8);
+      seen++;
+    }
+  }
+  // A decoding row beside a prompt: nothing is rounded, nothing kept.
+  RigStep mixed;
+  mixed.add(std::span(tokens).first(40), 0, page_run(0, 40, 16));
+  mixed.add(std::span(others).first(1), 0, page_run(10, 1, 16));
+  for (int i = 0; i < 3; i++) {
+    const auto [launches, graphs] = launches_of([&] { static_cast<void>(rig.logits(Phase::prefill, mixed)); });
+    if (simulated()) CHECK(launches > 30 && graphs == 0);
+  }
+}
+
+TEST("groups of prompts beyond those that are kept take the place of the oldest") {
+  if (on_checked_tier()) {
+    CHECK(true);  // thousands of rows: the fast tier has them
+    return;
+  }
+  RigShape shape;
+  shape.layers = 3;
+  shape.heads = shape.kv_heads = 1;
+  shape.max_rows = 512;
+  shape.pages = 64;
+  // A group is a whole prompt.
+  Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16, .layer_group_ms = 1e6}), DType::f16, shape);
+  const auto tokens = random_tokens(512, shape.vocab, 5);
+  const auto graphs_of = [&](std::size_t rows, std::size_t segments) {
+    RigStep step;
+    for (std::size_t i = 0; i < segments; i++) {
+      step.add(std::span(tokens).first(rows / segments), 0, page_run(std::int32_t(4 * i), std::int64_t(rows / segments), 16));
+    }
+    return launches_of([&] { static_cast<void>(rig.logits(Phase::prefill, step)); }).second;
+  };
+  std::vector<long> graphs{graphs_of(60, 1), graphs_of(60, 1)};
+  for (std::size_t rows = 64; rows <= 512; rows += 64) {
+    for (std::size_t segments = rows == 64 ? 2 : 1; segments <= 32; segments *= 2) graphs.push_back(graphs_of(rows, segments));
+  }
+  for (const std::size_t few : {8, 16, 32}) graphs.push_back(graphs_of(few, 1));
+  std::vector<long> wanted(graphs.size(), 0);
+  wanted[1] = 1;
+  graphs.push_back(graphs_of(60, 1));  // forgotten
+  wanted.push_back(0);
+  graphs.push_back(graphs_of(60, 1));
+  wanted.push_back(1);
+  if (simulated()) CHECK_EQ(graphs, wanted);
 }
 
 TEST("a prompt is enqueued two layer groups ahead at most") {

@@ -37,6 +37,7 @@ class KernelLibrary {
     static_assert(std::is_trivially_copyable_v<Params>);
     launch_bytes(target, plan, &params, sizeof(Params));
   }
+  void launch_bytes(const LaunchTarget& target, const LaunchPlan& plan, const void* params, std::size_t bytes) const;
 
   [[nodiscard]] std::size_t size() const { return kernels_.size(); }
 
@@ -49,7 +50,6 @@ class KernelLibrary {
   };
 
   void add(CUlibrary library);
-  void launch_bytes(const LaunchTarget& target, const LaunchPlan& plan, const void* params, std::size_t bytes) const;
   [[nodiscard]] std::uint32_t grid_within(int quota_sms, const LaunchPlan& plan, const Kernel& kernel) const;
 
   std::shared_ptr<const Device> device_;

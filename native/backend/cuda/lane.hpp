@@ -31,7 +31,8 @@ class CudaLane final : public Lane {
  public:
   CudaLane(Phase phase, LanePair& pair, const std::shared_ptr<Context>& primary, const KernelLibrary& kernels,
            Uploader& uploader)
-      : phase_(phase), pair_(pair), uploader_(uploader), core_(primary, kernels), ops_(core_), graphs_(core_, ops_) {}
+      : phase_(phase), pair_(pair), uploader_(uploader), core_(primary, kernels), ops_(core_, phase == Phase::prefill),
+        graphs_(core_, ops_) {}
 
   [[nodiscard]] Ops& ops() override {
     require_begun();

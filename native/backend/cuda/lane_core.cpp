@@ -18,6 +18,7 @@ Scratch::Scratch(std::shared_ptr<const Device> device, const char* what)
 LaneCore::LaneCore(std::shared_ptr<Context> primary, const KernelLibrary& kernels)
     : primary_(std::move(primary)),
       kernels_(kernels),
+      prompt_graphs_(*this),
       staging_(primary_->device_pointer()),
       partials_(primary_->device_pointer(), "partial results of attention"),
       arrivals_(primary_->device_pointer(), "counters of attention"),
@@ -26,6 +27,7 @@ LaneCore::LaneCore(std::shared_ptr<Context> primary, const KernelLibrary& kernel
 
 LaneCore::~LaneCore() {
   if (place_) driver().StreamSynchronize(place_.stream->handle());
+  prompt_graphs_.clear();
 }
 
 // ---- where ---------------------------------------------------------------------------------------
@@ -48,20 +50,31 @@ void LaneCore::leave() noexcept {
 }
 
 void LaneCore::reset() {
+  collected_.clear();
   if (!place_) return;
   place_.stream->synchronize();
+  prompt_graphs_.clear();
   place_ = {};
   last_ = nullptr;
 }
 
 Stream& LaneCore::stream() {
   if (!place_) throw Error(ErrorCode::internal, "a lane is used before its first step");
+  if (!collected_.empty()) issue_collected();
   issued_ = true;
   after_kernel_ = false;
   return *place_.stream;
 }
 
 // ---- work ----------------------------------------------------------------------------------------
+
+void LaneCore::launch_now(const LaunchPlan& plan, const void* params, std::size_t bytes) {
+  const bool may_overlap = capturing_ && after_kernel_;
+  kernels_.launch_bytes({stream().handle(), place_.quota_sms, may_overlap}, plan, params, bytes);
+  after_kernel_ = true;
+}
+
+void LaneCore::issue_collected() { prompt_graphs_.issue(std::exchange(collected_, {})); }
 
 void LaneCore::send(const Staging::Block& block) { copy_in(block.device, block.host, block.bytes); }
 
@@ -107,6 +120,7 @@ CUgraphExec LaneCore::end_capture() {
 // ---- events and results --------------------------------------------------------------------------
 
 std::shared_ptr<CudaEvent> LaneCore::record() {
+  if (!collected_.empty()) issue_collected();
   if (!issued_ && last_) return last_;
   last_ = std::make_shared<CudaEvent>(stream(), this, marks_ + 1);
   marks_++;
@@ -137,7 +151,7 @@ void LaneCore::synchronize(const CudaEvent& event) {
 
 void LaneCore::when_done(std::function<void()> hand_over) {
   // Where nothing was issued since the last event, record() gives that one again.
-  results_.push_back({issued_ || !last_ ? marks_ + 1 : marks_, std::move(hand_over)});
+  results_.push_back({issued_ || !collected_.empty() || !last_ ? marks_ + 1 : marks_, std::move(hand_over)});
 }
 
 std::byte* LaneCore::read_room(std::size_t bytes) {

@@ -9,10 +9,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 
 #include "backend/cuda/events.hpp"
 #include "backend/cuda/kernel_library.hpp"
+#include "backend/cuda/launch_list.hpp"
 #include "backend/cuda/partition.hpp"
+#include "backend/cuda/prompt_graphs.hpp"
 #include "backend/cuda/staging.hpp"
 
 namespace splitwiser::cuda {
@@ -55,14 +58,19 @@ class LaneCore {
   // ---- work -------------------------------------------------------------------------------------
   template <typename Params>
   void launch(const LaunchPlan& plan, const Params& params) {
+    static_assert(std::is_trivially_copyable_v<Params>);
     if (rehearsal_) {
       note_launch(plan, &params, sizeof(Params));
+    } else if (collecting_) {
+      collected_.add(plan, &params, sizeof(Params));
     } else {
-      const bool may_overlap = capturing_ && after_kernel_;
-      kernels_.launch({stream().handle(), place_.quota_sms, may_overlap}, plan, params);
-      after_kernel_ = true;
+      launch_now(plan, &params, sizeof(Params));
     }
   }
+  void launch_now(const LaunchPlan& plan, const void* params, std::size_t bytes);
+  // Launches wait from here on for whatever else is issued, an event at the latest, and are issued together then: as a graph
+  // where the same ones came before.
+  void collect(bool on) { collecting_ = on; }
   // What `work` would launch is only noted. The sum of all kernels and parameters, addresses included, comes back: equal
   // sums mean equal work.
   template <typename Work>
@@ -130,6 +138,7 @@ class LaneCore {
   };
 
   static constexpr std::uint64_t kRehearsalStart = 0xcbf29ce484222325;  // FNV-1a
+  void issue_collected();
   void note_launch(const LaunchPlan& plan, const void* params, std::size_t bytes);
   void close_slot();
   void begin_capture();
@@ -140,6 +149,9 @@ class LaneCore {
   const KernelLibrary& kernels_;
   bool capturing_ = false;
   bool after_kernel_ = false;  // what was issued last is a kernel
+  bool collecting_ = false;
+  LaunchList collected_;
+  PromptGraphs prompt_graphs_;
   std::optional<std::uint64_t> rehearsal_;
   std::size_t rehearsed_partials_ = 0;
   LanePlace place_;

@@ -26,6 +26,7 @@ void check_norm(Tensor x, const LayerNorm& norm) {
 }  // namespace
 
 void CudaOps::begin_step() {
+  lane_.collect(false);
   sent_.reset();
   sent_tiles_.reset();
 }
@@ -35,7 +36,10 @@ double CudaOps::take_cost() { return std::exchange(cost_, 0); }
 const StepArrays& CudaOps::arrays(const StepInput& in) {
   if (sent_ && sent_ids_ == in.token_ids.data() && sent_rows_ == in.token_ids.size()) return *sent_;
   sent_tiles_.reset();
-  sent_ = send_step(lane_, in);
+  sent_ = send_step(lane_, in, prompts_);
+  // Tiles as the step before had them: sent later, between a layer's launches, they would end the group.
+  if (sent_->rounded && tile_rows_ > 0) sent_tiles_ = send_tiles(lane_, in, *sent_, tile_rows_);
+  lane_.collect(sent_->rounded);
   sent_ids_ = in.token_ids.data();
   sent_rows_ = in.token_ids.size();
   if (drawn_ != nullptr) {
@@ -49,10 +53,17 @@ const StepArrays& CudaOps::arrays(const StepInput& in) {
 
 const TileList& CudaOps::tiles(const StepInput& in, int rows_per_tile) {
   if (!sent_tiles_ || tile_rows_ != rows_per_tile) {
-    sent_tiles_ = send_tiles(lane_, in, rows_per_tile);
+    sent_tiles_ = send_tiles(lane_, in, *sent_, rows_per_tile);
     tile_rows_ = rows_per_tile;
   }
   return *sent_tiles_;
+}
+
+CudaOps::Rows CudaOps::rows_of(Tensor x) const {
+  if (graph_ != nullptr) return {x.rows, graph_->view.counts};
+  // Other tensors have rows that were chosen of the step's.
+  if (sent_ && sent_->rounded && x.rows == std::int64_t(sent_rows_)) return {sent_->view.rows, sent_->view.counts};
+  return {x.rows, nullptr};
 }
 
 void CudaOps::embed(const StepInput& in, const Matrix& tokens, const Matrix* positions, int position_offset, Tensor out) {
@@ -100,9 +111,10 @@ GemmParams CudaOps::gemm(Tensor x, const Matrix& w, const Epilogue& epilogue, Te
   params.out = out.data;
   params.bias = epilogue.bias != nullptr ? values(*epilogue.bias) : nullptr;
   params.residual = epilogue.residual != nullptr ? epilogue.residual->data : nullptr;
-  params.rows = graph_ != nullptr ? graph_->view.counts : nullptr;
+  const Rows rows = rows_of(x);
+  params.rows = rows.real;
   params.m = w.rows();
-  params.n = x.rows;
+  params.n = rows.most;
   params.k = w.cols();
   params.k_stride = matrix(w).stride();
   params.dtype = w.dtype();
@@ -142,8 +154,9 @@ void CudaOps::layer_norm(Tensor x, const LayerNorm& norm, Tensor out) {
   params.out = out.data;
   params.weight = values(*norm.weight);
   params.bias = values(*norm.bias);
-  params.real_rows = graph_ != nullptr ? graph_->view.counts : nullptr;
-  params.rows = x.rows;
+  const Rows rows = rows_of(x);
+  params.real_rows = rows.real;
+  params.rows = rows.most;
   params.cols = x.cols;
   params.eps = norm.eps;
   params.dtype = x.dtype;

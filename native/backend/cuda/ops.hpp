@@ -18,7 +18,8 @@ struct GraphArrays;
 
 class CudaOps final : public Ops {
  public:
-  explicit CudaOps(LaneCore& lane) : lane_(lane), costs_(lane.device()) {}
+  // `prompts`: of the lane for prompts, whose steps are issued in groups of launches (prompt_graphs.hpp).
+  CudaOps(LaneCore& lane, bool prompts) : lane_(lane), costs_(lane.device()), prompts_(prompts) {}
 
   void embed(const StepInput& in, const Matrix& tokens, const Matrix* positions, int position_offset,
              Tensor out) override;
@@ -50,12 +51,19 @@ class CudaOps final : public Ops {
   [[nodiscard]] GemmParams gemm(Tensor x, const Matrix& w, const Epilogue& epilogue, Tensor out) const;
   void launch_gemm(GemmParams& params, const Matrix& w);
   [[nodiscard]] const StepArrays& arrays(const StepInput& in);
+  // Bound and device's count of x's rows; null: the bound is the count.
+  struct Rows {
+    std::int64_t most;
+    const std::int32_t* real;
+  };
+  [[nodiscard]] Rows rows_of(Tensor x) const;
   [[nodiscard]] const TileList& tiles(const StepInput& in, int rows_per_tile);
   void sample_graph(Tensor logits);
   void launch_sample(SampleParams& params);
 
   LaneCore& lane_;
   CostModel costs_;
+  bool prompts_;
   double cost_ = 0;
   const GraphArrays* graph_ = nullptr;
   std::int32_t* drawn_ = nullptr;

@@ -1,5 +1,6 @@
 // Pinned memory in which the host puts what a step's kernels read, each piece with a place on the device to copy it to, and
-// from which it takes results. Slots are used in turn; a slot is used again when the step that used it is done.
+// from which it takes results. Slots are used in turn; a slot is used again when the step that used it is done. The places on
+// the device are the same for all slots: a lane's copies come after the kernels that read what they replace.
 #pragma once
 
 #include <array>
@@ -30,18 +31,19 @@ class Staging {
   [[nodiscard]] Block take(std::size_t bytes);
 
  private:
-  struct Chunk {
-    PinnedMemory host;
-    std::byte* device;
+  struct Place {
+    std::byte* at;
+    std::size_t bytes;
   };
   struct Slot {
-    std::vector<Chunk> chunks;
+    std::vector<PinnedMemory> chunks;
     std::size_t chunk = 0;
     std::size_t used = 0;  // of that chunk
   };
 
   std::shared_ptr<const Device> device_;
   Arena arena_;
+  std::vector<Place> device_chunks_;  // behind chunk i of every slot
   std::array<Slot, kSlots> slots_;
   std::size_t slot_ = 0;
 };

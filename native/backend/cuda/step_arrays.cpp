@@ -1,12 +1,26 @@
 #include "backend/cuda/step_arrays.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace splitwiser::cuda {
 namespace {
 
 constexpr std::size_t kArrayAlignment = 16;
+// Sizes that a rounded step has: those of the narrow GEMM kernels, then whole tiles.
+constexpr std::size_t kRowTile = 64;
+constexpr std::size_t kPageEntries = 256;  // so that what lies behind the pages has few places
+constexpr std::int32_t kNoRow = 1 << 30;   // beyond every segment's rows: a tile without work
+
+std::size_t round_up(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
+
+std::size_t rounded_rows(std::size_t rows) {
+  for (const std::size_t few : {8, 16, 32}) {
+    if (rows <= few) return few;
+  }
+  return round_up(rows, kRowTile);
+}
 
 void check_step(const StepInput& in) {
   const auto rows = std::size_t(in.rows());
@@ -40,19 +54,35 @@ class Layout {
 
 }  // namespace
 
-StepArrays send_step(LaneCore& lane, const StepInput& in) {
+StepArrays send_step(LaneCore& lane, const StepInput& in, bool rounds) {
   check_step(in);
   const auto rows = std::size_t(in.rows());
   const auto segments = std::size_t(in.segments());
+  StepArrays arrays;
+  for (std::size_t s = 0; s < segments; s++) {
+    const std::int64_t length = in.kv_length(std::int64_t(s));
+    const std::int32_t own = in.row_indptr[s + 1] - in.row_indptr[s];
+    if (own == 1) {
+      arrays.max_decode_length = std::max(arrays.max_decode_length, length);
+      arrays.decode_keys += double(length);
+    } else {
+      arrays.prefill_rows += own;
+      arrays.prefill_pairs += double(own) * double(length);
+    }
+  }
+  arrays.rounded = rounds && arrays.max_decode_length == 0;
+  const std::size_t most_rows = arrays.rounded ? rounded_rows(rows) : rows;
+  const std::size_t most_segments = arrays.rounded ? std::bit_ceil(segments) : segments;
   Layout layout;
   const std::size_t counts = layout.place(2);
-  const std::size_t ids = layout.place(rows);
-  const std::size_t positions = layout.place(rows);
-  const std::size_t row_segments = layout.place(rows);
-  const std::size_t row_indptr = layout.place(segments + 1);
-  const std::size_t page_indptr = layout.place(segments + 1);
-  const std::size_t kv_lengths = layout.place(segments);
-  const std::size_t pages = layout.place(in.page_indices.size());
+  const std::size_t ids = layout.place(most_rows);
+  const std::size_t positions = layout.place(most_rows);
+  const std::size_t row_segments = layout.place(most_rows);
+  const std::size_t row_indptr = layout.place(most_segments + 1);
+  const std::size_t page_indptr = layout.place(most_segments + 1);
+  const std::size_t kv_lengths = layout.place(most_segments);
+  const std::size_t entries = in.page_indices.size();
+  const std::size_t pages = layout.place(arrays.rounded ? round_up(entries, kPageEntries) : entries);
   const Staging::Block block = lane.staging().take(layout.bytes());
   const auto host = [&](std::size_t at) { return reinterpret_cast<std::int32_t*>(block.host + at); };
   const auto copy = [&](std::size_t at, std::span<const std::int32_t> values) {
@@ -65,30 +95,19 @@ StepArrays send_step(LaneCore& lane, const StepInput& in) {
   copy(pages, in.page_indices);
   host(counts)[0] = std::int32_t(rows);
   host(counts)[1] = std::int32_t(segments);
-
-  StepArrays arrays;
   for (std::size_t s = 0; s < segments; s++) {
-    const std::int64_t length = in.kv_length(std::int64_t(s));
-    const std::int32_t begin = in.row_indptr[s];
-    const std::int32_t end = in.row_indptr[s + 1];
-    host(kv_lengths)[s] = std::int32_t(length);
-    std::fill(host(row_segments) + begin, host(row_segments) + end, std::int32_t(s));
-    if (end - begin == 1) {
-      arrays.max_decode_length = std::max(arrays.max_decode_length, length);
-      arrays.decode_keys += double(length);
-    } else {
-      arrays.prefill_rows += end - begin;
-      arrays.prefill_pairs += double(end - begin) * double(length);
-    }
+    host(kv_lengths)[s] = std::int32_t(in.kv_length(std::int64_t(s)));
+    std::fill(host(row_segments) + in.row_indptr[s], host(row_segments) + in.row_indptr[s + 1], std::int32_t(s));
   }
   lane.send(block);
   const auto device = [&](std::size_t at) { return reinterpret_cast<const std::int32_t*>(block.device + at); };
-  arrays.view = {device(ids),        device(positions),  device(row_segments), device(row_indptr), device(page_indptr),
-                 device(pages),      device(kv_lengths), device(counts),       std::int32_t(rows), std::int32_t(segments)};
+  arrays.view = {device(ids),   device(positions),  device(row_segments), device(row_indptr),
+                 device(page_indptr), device(pages), device(kv_lengths), device(counts),
+                 std::int32_t(most_rows), std::int32_t(most_segments)};
   return arrays;
 }
 
-TileList send_tiles(LaneCore& lane, const StepInput& in, int rows_per_tile) {
+TileList send_tiles(LaneCore& lane, const StepInput& in, const StepArrays& arrays, int rows_per_tile) {
   std::size_t count = 0;
   const auto each = [&](const auto& body) {
     for (std::int64_t s = 0; s < in.segments(); s++) {
@@ -99,11 +118,16 @@ TileList send_tiles(LaneCore& lane, const StepInput& in, int rows_per_tile) {
   };
   each([&](const AttentionTile&) { count++; });
   if (count == 0) return {};
-  const Staging::Block block = lane.staging().take(count * sizeof(AttentionTile));
+  // Tiles of segments whose rows add up to the view's: each segment may have one that is not full. The last tiles come first.
+  const auto tile = std::size_t(rows_per_tile);
+  const std::size_t most = (std::size_t(arrays.view.rows) + tile - 1) / tile + std::size_t(arrays.view.segments) - 1;
+  const std::size_t listed = arrays.rounded ? most : count;
+  const Staging::Block block = lane.staging().take(listed * sizeof(AttentionTile));
   auto* to = reinterpret_cast<AttentionTile*>(block.host);
+  to = std::fill_n(to, listed - count, AttentionTile{0, kNoRow});
   each([&](const AttentionTile& tile) { *to++ = tile; });
   lane.send(block);
-  return {reinterpret_cast<const AttentionTile*>(block.device), std::int32_t(count)};
+  return {reinterpret_cast<const AttentionTile*>(block.device), std::int32_t(listed)};
 }
 
 }  // namespace splitwiser::cuda
