@@ -117,6 +117,29 @@ TEST("each of the first allocations may fail") {
   }
 }
 
+TEST("child: a prompt is computed without a graph where none can be made") {
+  RigShape shape;
+  shape.layers = 4;
+  Rig rig(backend(), DType::f16, shape);
+  RigStep step;
+  step.add(random_tokens(40, shape.vocab, 1), 0, page_run(0, 40, 16));
+  const auto wanted = rig.logits(Phase::decode, step);
+  // The second time would make one, the third one does.
+  for (int i = 0; i < 4; i++) CHECK(same_bits(rig.logits(Phase::prefill, step), wanted));
+}
+
+TEST("a layer group whose graph cannot be made is issued launch by launch") {
+  if (!simulated()) {
+    CHECK(true);  // a real driver does not fail on demand
+    return;
+  }
+  for (const char* failure : {"graph:1", "graph:2", "cuGraphUpload:1"}) {
+    const ChildResult child = run_child("child: a prompt is computed without a graph", {{"SIMDRIVER_FAIL", failure}});
+    CHECK_EQ(child.status, 0);
+    if (child.status != 0) CHECK_EQ(child.output, std::string(failure));
+  }
+}
+
 // ---- a lost device ---------------------------------------------------------------------------------
 
 TEST("child: a lost device ends its engines and no other") {

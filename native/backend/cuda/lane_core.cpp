@@ -105,12 +105,14 @@ void LaneCore::drop_capture() noexcept {
 CUgraphExec LaneCore::end_capture() {
   capturing_ = false;
   CUgraph graph = nullptr;
-  device().check(driver().StreamEndCapture(stream().handle(), &graph), "cuStreamEndCapture");
+  const CUresult ended = driver().StreamEndCapture(stream().handle(), &graph);
+  if (ended != CUDA_SUCCESS) drop_capture();  // whatever is left of it
+  device().check(ended, "cuStreamEndCapture");
   CUgraphExec exec = nullptr;
   // Each node keeps the priority of the stream that it was captured in.
   const CUresult made = driver().GraphInstantiateWithFlags(&exec, graph, CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY);
   driver().GraphDestroy(graph);
-  device().check(made, "a graph of a decode step");
+  device().check(made, "a graph of a lane's work");
   const CUresult sent = driver().GraphUpload(exec, stream().handle());
   if (sent != CUDA_SUCCESS) driver().GraphExecDestroy(exec);
   device().check(sent, "cuGraphUpload");

@@ -45,7 +45,15 @@ void PromptGraphs::issue(LaunchList launches) {
   }
   groups_.splice(groups_.begin(), groups_, found);
   Group& group = groups_.front();
-  if (group.exec == nullptr) group.exec = lane_.capture([&] { one_by_one(group.launches); });
+  if (group.exec == nullptr) {
+    try {
+      group.exec = lane_.capture([&] { one_by_one(group.launches); });
+    } catch (const Error&) {
+      // No memory for a graph, say. The work does not need one.
+      lane_.device().require_alive();
+      return one_by_one(group.launches);
+    }
+  }
   lane_.device().check(lane_.driver().GraphLaunch(group.exec, lane_.stream().handle()), "a layer group");
 }
 
