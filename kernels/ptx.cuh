@@ -163,13 +163,6 @@ __device__ __forceinline__ std::uint32_t add_acq_rel(std::uint32_t* at, std::uin
   return old;
 }
 
-// Nanoseconds of the device's clock.
-__device__ __forceinline__ std::uint64_t global_timer() {
-  std::uint64_t value;
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(value));
-  return value;
-}
-
 }  // namespace splitwiser::ptx
 
 #endif

@@ -140,12 +140,5 @@ SPLITWISER_KERNEL(add_acq_rel_counter, FunctionParams, 64, 1) {
   std::uint32_t* out = out_of<std::uint32_t>(params);
   out[1 + thread()] = ptx::add_acq_rel(out, std::uint32_t(thread()) + 1);
 }
-// Whether each reading is not before the one before it; the reading itself is what nobody uses.
-SPLITWISER_KERNEL(global_timer_runs, FunctionParams, 32, 1) {
-  const std::uint64_t first = ptx::global_timer();
-  ptx::global_timer();
-  const std::uint64_t last = ptx::global_timer();
-  out_of<std::uint32_t>(params)[threadIdx.x] = last >= first && first > 0 ? 1 : 0;
-}
 
 }  // namespace splitwiser

@@ -109,10 +109,6 @@ def test_add_acq_rel():
         check_equal(f"{name}: every old value is a sum of earlier ones", got[1:][order], np.append(0, np.cumsum(order + 1)[:-1]).astype(np.uint32))
 
 
-def test_global_timer():
-    both_equal("global_timer_runs", np.zeros(4, np.uint32), np.ones(32, np.uint32))
-
-
 # ---- matrices ---------------------------------------------------------------------------------------
 
 def test_ldmatrix():
@@ -234,6 +230,7 @@ def test_exp2_approx():
 
 V, M = "volatile", "memory"  # may not be dropped or moved apart; orders other accesses for the compiler
 FUNCTIONS = {  # function: (kernels of functions.cu that use it alone, what stands in their PTX, what stands in its source)
+    "begin_kernel": ([], "", {V, M}),  # nothing before sm_90; there: test/cuda/static/kernels.slow.ts
     "shared_memory": (["shared_memory_address"], r"\.extern \.shared \.align 128 ", None),
     "shared_address": (["shared_memory_address"], r"", None),
     "cp_async_16": (["cp_async_16_bytes"], r"cp\.async\.cg\.shared\.global \[%r\d+\], \[%rd\d+\], 16, %r\d+;", {V, M}),
@@ -253,7 +250,6 @@ FUNCTIONS = {  # function: (kernels of functions.cu that use it alone, what stan
     "load_cg": (["load_cg_values"], r"ld\.global\.cg\.f32 %f\d+, \[%rd\d+\];", {V, M}),
     "load_cg_16": (["load_cg_16_values"], r"ld\.global\.cg\.v4\.f32 \{", {V, M}),
     "add_acq_rel": (["add_acq_rel_counter"], r"atom\.acq_rel\.gpu\.global\.add\.u32 %r\d+, \[%rd\d+\], %r\d+;", {V, M}),
-    "global_timer": (["global_timer_runs"], r"(mov\.u64 +%rd\d+, %globaltimer;[\s\S]*){3}", {V}),
 }
 
 

@@ -1,5 +1,4 @@
 // Built-in variables, plain loads of ptx.cuh, the timer.
-#include <chrono>
 #include <cstring>
 
 #include "simt/collectives.hpp"
@@ -52,14 +51,6 @@ float load_cg(const float* from) {
 
 float4 load_cg_16(const float* from) {
   return load<float4>(from, AccessKind::load, __builtin_return_address(0));
-}
-
-std::uint64_t global_timer() {
-  const auto clock = machine_of(running()).options.clock;
-  if (clock != nullptr) return clock();
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                        std::chrono::steady_clock::now().time_since_epoch())
-                                        .count());
 }
 
 }  // namespace simt

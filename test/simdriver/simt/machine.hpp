@@ -72,7 +72,6 @@ struct Options {
   int live_blocks = 6;           // a worker's blocks in execution; more only while these spin
   std::uint64_t spin_limit = 2'000'000;  // yields in a row without a thread's end or a barrier: a deadlock
   std::size_t max_findings = 200;        // kept; all are counted
-  std::uint64_t (*clock)() = nullptr;    // nanoseconds of %globaltimer; null: the monotonic clock
 };
 
 // ---- order --------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ std::uint32_t shared_address(const void* pointer);
 uint4 load_nc_16(const void* from);
 float load_cg(const float* from);
 float4 load_cg_16(const float* from);
-std::uint64_t global_timer();
 
 }  // namespace simt
 
@@ -78,6 +77,5 @@ inline float4 load_cg_16(const float* from) { return ::simt::load_cg_16(from); }
 inline std::uint32_t add_acq_rel(std::uint32_t* at, std::uint32_t value) {
   return ::simt::atomic_32(::simt::AtomicOp::add, at, value, ::simt::Order::acquire_release);
 }
-inline std::uint64_t global_timer() { return ::simt::global_timer(); }
 
 }  // namespace splitwiser::ptx
