@@ -121,7 +121,8 @@ void KernelLibrary::launch_bytes(const LaunchTarget& target, const LaunchPlan& p
   CUlaunchAttribute overlap{};
   overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   overlap.value.programmaticStreamSerializationAllowed = 1;
-  if (target.may_overlap && kernel.waits) {
+  // Not under a quota: two kernels' blocks together would take more places than the lane has.
+  if (target.may_overlap && target.quota_sms == 0 && kernel.waits) {
     config.attrs = &overlap;
     config.numAttrs = 1;
   }

@@ -118,7 +118,8 @@ TileList send_tiles(LaneCore& lane, const StepInput& in, const StepArrays& array
   };
   each([&](const AttentionTile&) { count++; });
   if (count == 0) return {};
-  // Tiles of segments whose rows add up to the view's: each segment may have one that is not full. The last tiles come first.
+  // Tiles of any segments whose rows add up to the view's: each may have one that is not full. Blocks begin at the list's end, so
+  // that those without work stand in front.
   const auto tile = std::size_t(rows_per_tile);
   const std::size_t most = (std::size_t(arrays.view.rows) + tile - 1) / tile + std::size_t(arrays.view.segments) - 1;
   const std::size_t listed = arrays.rounded ? most : count;
