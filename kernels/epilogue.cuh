@@ -1,4 +1,4 @@
-// What follows a GEMM's sum, in f32 and in this order: bias, activation, (gate times up), residual, one rounding. One
+// What follows a GEMM's sum, in f32 and in this order: bias, activation, (gate times up), soft cap, residual, one rounding. One
 // function for every kernel, so that an element is finished alike whatever tile computed its sum.
 #pragma once
 
@@ -7,12 +7,27 @@
 
 namespace splitwiser {
 
+// 1 / (1 + e^-x), by way of e^-|x|, which does not overflow.
+__device__ __forceinline__ float sigmoid(float x) {
+  constexpr float kLog2E = 1.44269504088896f;
+  const float e = ptx::exp2_approx(__fmul_rn(fabsf(x), -kLog2E));
+  const float tail = __fdiv_rn(e, __fadd_rn(1.0f, e));
+  return x < 0.0f ? tail : __fsub_rn(1.0f, tail);
+}
+
 __device__ __forceinline__ float activate(Activation activation, float value) {
   switch (activation) {
     case Activation::relu:
       return fmaxf(value, 0.0f);
     case Activation::gelu:
       return __fmul_rn(__fmul_rn(0.5f, value), __fadd_rn(1.0f, erff(__fmul_rn(value, 0.70710678118654752f))));
+    case Activation::gelu_tanh: {
+      // (1 + tanh(u)) / 2 is sigmoid(2 u): 2 sqrt(2 / pi) and that times 0.044715.
+      const float twice = __fmul_rn(value, __fmaf_rn(__fmul_rn(value, value), 0.0713548162726f, 1.59576912160573f));
+      return __fmul_rn(value, sigmoid(twice));
+    }
+    case Activation::silu:
+      return __fmul_rn(value, sigmoid(value));
     case Activation::none:
       break;
   }
@@ -117,6 +132,10 @@ __device__ __forceinline__ void write_tile(const GemmParams& params, const Sums&
       merge8(sums, token, row + 8, up);
 #pragma unroll
       for (int i = 0; i < 8; ++i) values[i] = __fmul_rn(values[i], has_bias ? __fadd_rn(up[i], up_bias[i]) : up[i]);
+    }
+    if (params.soft_cap > 0.0f) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[i] = __fmul_rn(params.soft_cap, tanhf(__fdiv_rn(values[i], params.soft_cap)));
     }
     if (params.out_dtype == DType::f32) {
       write8<float>(params, n0 + token, column, columns, whole, values);

@@ -43,6 +43,7 @@ struct GemmParams {
   bool gated;                // rows of weight alternate in blocks of 8: gate, up; out = activation(gate) * up
   std::int32_t parts;        // set by plan_gemm: parts of K
   std::int32_t stages;       // set by plan_gemm: K steps that the narrow kernels hold in shared memory
+  float soft_cap;            // of logits: out = cap * tanh(out / cap), before the residual; 0: none
   GemmNorm norm;
 };
 static_assert(sizeof(GemmParams) == 128);

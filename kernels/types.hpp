@@ -13,6 +13,7 @@ enum class DType : std::uint8_t { f32, f16, bf16 };
   return type == DType::f32 ? "f32" : type == DType::f16 ? "f16" : "bf16";
 }
 
-enum class Activation : std::uint8_t { none, relu, gelu };  // gelu: the exact form, by erf
+// gelu: the exact form, by erf; gelu_tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); silu: x / (1 + e^-x)
+enum class Activation : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
 
 }  // namespace splitwiser

@@ -16,7 +16,8 @@ t.test("bench measures a prompt, a stream, and a prompt among streams under ever
   );
   for (const { test, tokensPerSecond, itlMs } of rows) {
     t.ok(tokensPerSecond.min > 0 && tokensPerSecond.min <= tokensPerSecond.median && tokensPerSecond.median <= tokensPerSecond.max);
-    t.equal(itlMs === null, test === "pp48", `${test}: gaps between tokens where there are any`);
+    // Among streams there are gaps if a stream got a second token before the prompt was done.
+    if (!test.includes("into")) t.equal(itlMs === null, test === "pp48", `${test}: gaps between tokens where there are any`);
   }
 });
 

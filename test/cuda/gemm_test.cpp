@@ -58,6 +58,7 @@ enum class Normed { no, apart, inside };
 struct Options {
   bool bias = false, residual = false, alias = false, gated = false;
   Activation activation = Activation::none;
+  float soft_cap = 0;
   bool f32_out = false;
   int rows = -1;          // the device's count; -1: none
   int sms = 0;            // of the plan
@@ -117,6 +118,7 @@ struct Problem {
     params.m = m, params.n = n, params.k = k, params.k_stride = k_stride();
     params.dtype = type, params.out_dtype = out_type;
     params.activation = options.activation, params.gated = options.gated;
+    params.soft_cap = options.soft_cap;
     DeviceShape device = shape(options.sms);
     if (options.shared_bytes != 0) device.shared_bytes_per_block = options.shared_bytes;
     const auto norm_weight_at = upload<float>(norm_weight), norm_bias_at = upload<float>(norm_bias);
@@ -166,6 +168,10 @@ struct Problem {
         const auto activated = [&](double value) {
           if (options.activation == Activation::relu) return std::max(value, 0.0);
           if (options.activation == Activation::gelu) return value * 0.5 * (1 + std::erf(value / std::sqrt(2.0)));
+          if (options.activation == Activation::gelu_tanh) {
+            return value * 0.5 * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (value + 0.044715 * value * value * value)));
+          }
+          if (options.activation == Activation::silu) return value / (1 + std::exp(-value));
           return value;
         };
         double expected;
@@ -177,6 +183,7 @@ struct Problem {
         } else {
           expected = activated(output(column));
         }
+        if (options.soft_cap > 0) expected = options.soft_cap * std::tanh(expected / options.soft_cap);
         const auto at = std::size_t(token * columns + column);
         if (options.residual || options.alias) expected += double(residual[at]);
         const double error = std::abs(double(got[at]) - expected);
@@ -211,7 +218,10 @@ TEST("every epilogue of a GEMM, in place too") {
     const Problem even(type, 80, 72, 66), odd(type, 77, 72, 66);
     for (const Problem* problem : {&even, &odd}) {
       for (const std::int64_t n : {5, 66}) {
-        for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
+        problem->check_sums(n, {.bias = true, .soft_cap = 0.75f, .f32_out = true});
+        problem->check_sums(n, {.residual = true, .activation = Activation::silu, .soft_cap = 30.0f});
+        for (const Activation activation :
+             {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
           for (const bool f32_out : {false, true}) {
             problem->check_sums(n, {.activation = activation, .f32_out = f32_out});
             problem->check_sums(n, {.bias = true, .alias = true, .activation = activation, .f32_out = f32_out});

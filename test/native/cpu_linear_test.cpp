@@ -19,6 +19,10 @@ constexpr Case kCases[] = {{1, 64, 16},   {1, 144, 397},  {2, 160, 144}, {3, 7, 
                            {200, 64, 130}, {1, 3072, 20}, {4, 1030, 64}};
 
 double gelu_reference(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+double gelu_tanh_reference(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+double silu_reference(double x) { return x / (1 + std::exp(-x)); }
 
 struct Linear {
   std::int64_t rows;
@@ -48,6 +52,8 @@ void reference(const Linear& linear, const Case& c, Activation activation, bool 
   if (epilogue) sum += linear.bias.values[std::size_t(o)];
   if (activation == Activation::relu) sum = std::max(sum, 0.0);
   if (activation == Activation::gelu) sum = gelu_reference(sum);
+  if (activation == Activation::gelu_tanh) sum = gelu_tanh_reference(sum);
+  if (activation == Activation::silu) sum = silu_reference(sum);
   if (epilogue) sum += linear.residual[std::size_t(r * c.outputs + o)];
   value = sum;
 }
@@ -66,7 +72,7 @@ TEST("cpu linear agrees with float64 for every instruction set, type and shape")
     for (const DType type : kDTypes) {
       int turn = 0;
       for (const Case& c : kCases) {
-        const auto activation = Activation(turn++ % 3);
+        const auto activation = Activation(turn++ % 5);
         Linear linear(c, type);
         const auto weight = pack(*backend, linear.weight, type);
         const auto bias = upload(*backend, linear.bias);

@@ -6,7 +6,7 @@ from common import check, check_equal, check_near, np
 
 F32, F16, BF16 = 0, 1, 2
 NAMES = ["f32", "f16", "bf16"]
-NONE, RELU, GELU = 0, 1, 2
+NONE, RELU, GELU, GELU_TANH, SILU = range(5)
 
 
 class GemmNorm(ctypes.Structure):
@@ -23,7 +23,7 @@ class Params(ctypes.Structure):
     _fields_ = [*((name, ctypes.c_void_p) for name in ("weight", "x", "out", "bias", "residual", "rows")),
                 *((name, ctypes.c_int64) for name in ("m", "n", "k", "k_stride")),
                 *((name, ctypes.c_uint8) for name in ("dtype", "out_dtype", "activation", "gated")),
-                ("parts", ctypes.c_int32), ("stages", ctypes.c_int32), ("norm", GemmNorm)]
+                ("parts", ctypes.c_int32), ("stages", ctypes.c_int32), ("soft_cap", ctypes.c_float), ("norm", GemmNorm)]
 
 
 # What is translated of the kernels of each type, one of each kind: narrow32 is narrow16 and narrow64 is middle with
@@ -78,17 +78,20 @@ class Problem:
         self.sums = to_values(dtype, self.x).astype(np.float64) @ to_values(dtype, weight).astype(np.float64).T
         self.magnitude = np.abs(to_values(dtype, self.x)).astype(np.float64) @ np.abs(to_values(dtype, weight)).astype(np.float64).T
 
-    def expected(self, bias=False, activation=NONE, residual=None):
+    def expected(self, bias=False, activation=NONE, residual=None, soft_cap=0.0):
         sums = self.sums + (self.bias if bias else 0)
-        act = [lambda v: v, lambda v: np.maximum(v, 0), lambda v: 0.5 * v * (1 + np.vectorize(math.erf)(v / math.sqrt(2)))][activation]
+        act = [lambda v: v, lambda v: np.maximum(v, 0), lambda v: 0.5 * v * (1 + np.vectorize(math.erf)(v / math.sqrt(2))),
+               lambda v: 0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))), lambda v: v / (1 + np.exp(-v))][activation]
         if self.gated:
             blocks = sums.reshape(len(sums), -1, 2, 8)
             sums = (act(blocks[:, :, 0]) * blocks[:, :, 1]).reshape(len(sums), -1)
         else:
             sums = act(sums)
+        if soft_cap > 0:
+            sums = soft_cap * np.tanh(sums / soft_cap)
         return sums if residual is None else sums + residual
 
-    def run(self, kernel, parts=None, stages=2, bias=False, activation=NONE, residual=None, out_dtype=None, rows=None, alias=False, grid=None, rms=False, **options):
+    def run(self, kernel, parts=None, stages=2, bias=False, activation=NONE, residual=None, out_dtype=None, rows=None, alias=False, grid=None, rms=False, soft_cap=0.0, **options):
         """Bits of out [n, columns]. residual: bits; alias: out holds them before, and is the residual."""
         out_dtype = self.dtype if out_dtype is None else out_dtype
         parts = parts_of(self.m, self.k) if parts is None else parts
@@ -116,7 +119,7 @@ class Problem:
 
         params = Params(weight.ptr, x.ptr, out.ptr, pointer(self.bias if bias else None), out.ptr if alias else pointer(residual),
                         pointer(None if rows is None else np.array([rows], dtype=np.int32)),
-                        self.m, self.n, self.k, self.k_stride, self.dtype, out_dtype, activation, self.gated, parts, stages)
+                        self.m, self.n, self.k, self.k_stride, self.dtype, out_dtype, activation, self.gated, parts, stages, soft_cap)
         if kernel.startswith("normed"):
             params.norm = GemmNorm(pointer(self.norm[0]), pointer(None if rms else self.norm[1]), 1e-5, warps_of_norm(self.k), place, rms)
         common.launch(module, name, grid or tiles, threads, shared, params, **options)
@@ -204,7 +207,10 @@ def test_every_epilogue():
             for kernel in ("narrow8", "wide") if dtype == F32 else [k for k in ("narrow16", "middle") if k in TRANSLATED[dtype]]:
                 for out_dtype in sorted({dtype, F32}):
                     residual = to_bits(out_dtype, problem.residual)
-                    for activation in (NONE, RELU, GELU):
+                    got = problem.run(kernel, bias=True, out_dtype=out_dtype, soft_cap=0.75)
+                    check_near(f"{NAMES[dtype]} {kernel} m {m} to {NAMES[out_dtype]}, soft cap", to_values(out_dtype, got),
+                               problem.expected(True, soft_cap=0.75), 4e-6, eps if out_dtype == dtype else 2.0 ** -22)
+                    for activation in (NONE, RELU, GELU, GELU_TANH, SILU):
                         for bias, added, alias in ((True, None, False), (False, residual, False), (True, residual, True)):
                             got = problem.run(kernel, bias=bias, activation=activation, residual=added, alias=alias, out_dtype=out_dtype)
                             expected = problem.expected(bias, activation, None if added is None else to_values(out_dtype, added))

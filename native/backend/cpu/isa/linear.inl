@@ -63,6 +63,8 @@ SPLITWISER_INLINE V finish(V y, const float* bias, Activation activation) {
   if (bias != nullptr) y = V::add(y, V::load(bias));
   if (activation == Activation::relu) y = V::max(V::zero(), y);  // this order keeps NaN
   if (activation == Activation::gelu) y = gelu(y);
+  if (activation == Activation::gelu_tanh) y = gelu_tanh(y);
+  if (activation == Activation::silu) y = silu(y);
   return y;
 }
 

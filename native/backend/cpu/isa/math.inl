@@ -41,6 +41,21 @@ SPLITWISER_INLINE V gelu(V x) {
   return V::mul(x, V::select_less(x, V::zero(), tail, V::sub(V::set(1.0f), tail)));
 }
 
+// 1 / (1 + e^-x), by way of e^-|x|.
+SPLITWISER_INLINE V sigmoid(V x) {
+  const V e = exp_nonpositive(V::sub(V::zero(), V::max(x, V::sub(V::zero(), x))));
+  const V tail = V::div(e, V::add(V::set(1.0f), e));
+  return V::select_less(x, V::zero(), tail, V::sub(V::set(1.0f), tail));
+}
+
+SPLITWISER_INLINE V silu(V x) { return V::mul(x, sigmoid(x)); }
+
+// 0.5 x (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3): x sigmoid(2 u).
+SPLITWISER_INLINE V gelu_tanh(V x) {
+  const V twice = V::mul(x, V::fma(V::mul(x, x), V::set(0.0713548162726f), V::set(1.59576912160573f)));
+  return V::mul(x, sigmoid(twice));
+}
+
 // acc[r][p * kVectors + v] = fma(x[r][k], w[p][k], acc) for k in [0, k_end) ascending: the one inner loop of
 // linears, scores and the sum of values.
 //   x: [k / kGroup][...][kGroup], group_stride floats from one group of k to the next; row r at r * kGroup
