@@ -170,15 +170,20 @@ interface RowWork {
   shared?: number;
   /** Asked of the step's arrays. */
   arrays: number;
+  /** Of these arrays, what the kernel cannot do without: whole sectors. */
+  sectors?: number;
 }
 
+/** So many 4-byte numbers that lie side by side. */
+const sectorsOf = (numbers: number): number => up(numbers, 8);
+
 /** A kernel that passes over rows. */
-function rowNeeds({ rows, grid }: Launched, { read, written, shared = 0, arrays }: RowWork): Needed {
+function rowNeeds({ rows, grid }: Launched, { read, written, shared = 0, arrays, sectors = 0 }: RowWork): Needed {
   const each = rows * (read + written);
   return {
     units: grid,
     unitsPerBlock: 1,
-    compulsoryBytes: each + shared,
+    compulsoryBytes: each + shared + 32 * sectors,
     requestedBytes: each + rows * shared + arrays,
     asyncBytes: 0,
     streamedBytes: 0,
@@ -204,12 +209,17 @@ export function needsOf(launched: Launched, step: StepShape): Needed {
       return rowNeeds(launched, { read: line, written: line, shared: 2 * single * hidden, arrays: realRowsBytes(launched) });
     case "embed":
       // Token and position; every thread asks for the number of rows, in a graph or not.
-      return rowNeeds(launched, { read: 2 * line, written: line, arrays: 8 * items + 4 * grid * threads });
+      return rowNeeds(launched, { read: 2 * line, written: line, arrays: 8 * items + 4 * grid * threads, sectors: 2 * sectorsOf(rows) + 1 });
     case "kv write":
-      // Of four heads at a time: segment, position, where its pages begin, the page.
-      return rowNeeds(launched, { read: 2 * line, written: 2 * line, arrays: (16 * 2 * items) / 4 + 4 * grid * threads });
+      // Of four heads at a time: segment, position, where its pages begin, the page. Each sequence of a decode step has a page elsewhere.
+      return rowNeeds(launched, {
+        read: 2 * line,
+        written: 2 * line,
+        arrays: (16 * 2 * items) / 4 + 4 * grid * threads,
+        sectors: 2 * sectorsOf(rows) + 1 + (step.phase === "decode" ? sectorsOf(rows) + rows : 1 + sectorsOf(rows / 16)),
+      });
     case "gather":
-      return rowNeeds(launched, { read: line, written: line, arrays: 4 * items });
+      return rowNeeds(launched, { read: line, written: line, arrays: 4 * items, sectors: sectorsOf(rows) });
     case "sample":
       // Every thread asks for the row's slot.
       return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 20 + realRowsBytes(launched) });

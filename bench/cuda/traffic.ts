@@ -91,6 +91,6 @@ export function printTraffic(rows: readonly TrafficRow[]): void {
     `${conflicts.copies}, ${conflicts.matrices}, ${conflicts.plain}`,
   ]);
   printLine(tableText(columns, cells, colorsOf(process.stdout)));
-  printLine("Exact counts of the simulated device with H100's SMs. Kernels of few rows also read step arrays, which are not among the compulsory sectors.");
+  printLine("Exact counts of the simulated device with H100's SMs. What kernels of rows need of a step's arrays is among the compulsory sectors.");
   printLine(`Bounds are tests: npm run test:cuda -- "traffic". ${rows.length} kinds of launches.`);
 }
