@@ -5,12 +5,12 @@
 
 namespace splitwiser::pages {
 
-// A block takes the tokens of one head of one page in one layer: one run of bytes.
 __device__ __forceinline__ uint4* run_at(const PagePlace& place, std::int64_t page, std::int64_t layer, std::int64_t head) {
   char* data = static_cast<char*>(place.data);
   return reinterpret_cast<uint4*>(data + page * place.page_bytes + layer * place.layer_bytes + head * place.head_bytes);
 }
 
+// A block takes the tokens of one head of one page in one layer: one run of bytes.
 __device__ __forceinline__ void copy_body(const PageCopyParams& params) {
   const std::int64_t per_item = std::int64_t(params.layers) * params.heads;
   for (std::int64_t unit = blockIdx.x; unit < params.count * per_item; unit += gridDim.x) {

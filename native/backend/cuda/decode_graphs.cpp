@@ -145,9 +145,9 @@ void DecodeGraphs::prepare(const DecodeProgram& program, std::int64_t max_rows, 
   BlankStep largest(max_rows, page_size);
   lane_.enter(places.front());
   const GraphArrays all = arrays_for(max_rows, lengths.front());
-  const std::uint64_t work = lane_.rehearse([&] { nodes(largest.step(), all); });
+  LaunchList work = lane_.rehearse([&] { nodes(largest.step(), all); });
   if (work != work_) clear();
-  work_ = work;
+  work_ = std::move(work);
 
   for (const LanePlace& place : places) {
     lane_.enter(place);

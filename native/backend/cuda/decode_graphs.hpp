@@ -58,7 +58,7 @@ class DecodeGraphs {
   Scratch memory_;
   GraphArrays arrays_;       // of max_rows_ rows
   std::int64_t max_rows_ = 0;
-  std::uint64_t work_ = 0;   // sum of a rehearsal
+  LaunchList work_;          // of the largest step
   std::vector<Graph> graphs_;
   std::vector<std::byte> sent_;      // what the device's arrays hold now but for tokens; empty: unknown
   std::vector<std::byte> wanted_;

@@ -37,6 +37,7 @@ class KernelLibrary {
     static_assert(std::is_trivially_copyable_v<Params>);
     launch_bytes(target, plan, &params, sizeof(Params));
   }
+  // The same for parameters whose type is not known any more.
   void launch_bytes(const LaunchTarget& target, const LaunchPlan& plan, const void* params, std::size_t bytes) const;
 
   [[nodiscard]] std::size_t size() const { return kernels_.size(); }

@@ -45,6 +45,7 @@ void CudaLane::begin_step() {
   failure_ = nullptr;
   // Nothing of a step before is under way. The same step then ends its groups at the same layers.
   group_seconds_ = 0;
+  pair_.shared_sms[std::size_t(phase_)] = false;
   pair_.busy[std::size_t(phase_)] = true;
   try {
     core_.device().require_alive();

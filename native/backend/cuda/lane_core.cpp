@@ -1,7 +1,6 @@
 #include "backend/cuda/lane_core.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace splitwiser::cuda {
@@ -193,18 +192,6 @@ void LaneCore::end_steps() noexcept {
     // A lost device: no later step gets as far as this slot.
   }
   leave();
-}
-
-void LaneCore::note_launch(const LaunchPlan& plan, const void* params, std::size_t bytes) {
-  constexpr std::uint64_t kPrime = 0x100000001b3;
-  std::uint64_t sum = *rehearsal_;
-  const auto add = [&](const void* data, std::size_t count) {
-    for (std::size_t i = 0; i < count; i++) sum = (sum ^ static_cast<const unsigned char*>(data)[i]) * kPrime;
-  };
-  add(plan.kernel, plan.kernel != nullptr ? std::strlen(plan.kernel) : 0);
-  add(&plan.grid, sizeof(plan.grid));
-  add(params, bytes);
-  rehearsal_ = sum;
 }
 
 std::byte* LaneCore::partials(std::size_t bytes) {

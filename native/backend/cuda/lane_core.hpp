@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <type_traits>
+#include <utility>
 
 #include "backend/cuda/events.hpp"
 #include "backend/cuda/kernel_library.hpp"
@@ -59,8 +60,9 @@ class LaneCore {
   template <typename Params>
   void launch(const LaunchPlan& plan, const Params& params) {
     static_assert(std::is_trivially_copyable_v<Params>);
+    if (plan.grid == 0) return;
     if (rehearsal_) {
-      note_launch(plan, &params, sizeof(Params));
+      rehearsal_->add(plan, &params, sizeof(Params));
     } else if (collecting_) {
       collected_.add(plan, &params, sizeof(Params));
     } else {
@@ -71,11 +73,10 @@ class LaneCore {
   // Launches wait from here on for whatever else is issued, an event at the latest, and are issued together then: as a graph
   // where the same ones came before.
   void collect(bool on) { collecting_ = on; }
-  // What `work` would launch is only noted. The sum of all kernels and parameters, addresses included, comes back: equal
-  // sums mean equal work.
+  // What `work` would launch is only noted.
   template <typename Work>
-  [[nodiscard]] std::uint64_t rehearse(const Work& work) {
-    rehearsal_ = kRehearsalStart;
+  [[nodiscard]] LaunchList rehearse(const Work& work) {
+    rehearsal_.emplace();
     rehearsed_partials_ = 0;
     try {
       work();
@@ -83,9 +84,9 @@ class LaneCore {
       rehearsal_.reset();
       throw;
     }
-    const std::uint64_t sum = *rehearsal_;
+    LaunchList launches = std::move(*rehearsal_);
     rehearsal_.reset();
-    return sum;
+    return launches;
   }
   // What `work` launches becomes a graph instead, ready to be launched at this place.
   template <typename Work>
@@ -137,9 +138,7 @@ class LaneCore {
     std::function<void()> hand_over;
   };
 
-  static constexpr std::uint64_t kRehearsalStart = 0xcbf29ce484222325;  // FNV-1a
   void issue_collected();
-  void note_launch(const LaunchPlan& plan, const void* params, std::size_t bytes);
   void close_slot();
   void begin_capture();
   void drop_capture() noexcept;
@@ -152,7 +151,7 @@ class LaneCore {
   bool collecting_ = false;
   LaunchList collected_;
   PromptGraphs prompt_graphs_;
-  std::optional<std::uint64_t> rehearsal_;
+  std::optional<LaunchList> rehearsal_;
   std::size_t rehearsed_partials_ = 0;
   LanePlace place_;
   bool current_ = false;

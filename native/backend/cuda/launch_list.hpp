@@ -14,7 +14,6 @@ namespace splitwiser::cuda {
 class LaunchList {
  public:
   void add(const LaunchPlan& plan, const void* params, std::size_t bytes) {
-    if (plan.grid == 0) return;
     launches_.push_back({plan, params_.size(), bytes});
     const auto* from = static_cast<const std::byte*>(params);
     params_.insert(params_.end(), from, from + bytes);

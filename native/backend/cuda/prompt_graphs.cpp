@@ -10,7 +10,7 @@ namespace {
 
 // A group is about a millisecond: with fewer launches in it, they are long, and what a graph would save is little.
 constexpr std::size_t kLeastLaunches = 12;
-// Sizes of prompts x places. A graph of a hundred nodes takes some hundred kilobytes.
+// Sizes of prompts x places.
 constexpr std::size_t kMostGroups = 48;
 
 }  // namespace

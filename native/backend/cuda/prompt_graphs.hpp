@@ -1,5 +1,5 @@
-// Layer groups of prompts as graphs. A small model's prompt is many short kernels, and launching each of them takes longer
-// than running it. A group whose launches are those of one before becomes a graph: one launch. Steps of prompts come in few
+// Layer groups of prompts as graphs. A small model's prompt is many short kernels, and launching one may take as long as
+// running it. A group whose launches are those of one before becomes a graph: one launch. Steps of prompts come in few
 // sizes (ops.cpp rounds their rows up), and their arrays lie at the same place each time, so that groups do come again.
 #pragma once
 

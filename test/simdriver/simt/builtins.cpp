@@ -1,4 +1,4 @@
-// Built-in variables, plain loads of ptx.cuh, the timer.
+// Built-in variables, plain loads of ptx.cuh.
 #include <cstring>
 
 #include "simt/collectives.hpp"
