@@ -23,12 +23,20 @@ __device__ __forceinline__ void sample_body(const SampleParams& params) {
   for (std::int64_t i = blockIdx.x; i < real_count(params); i += gridDim.x) {
     const SampleSlot& slot = params.slots[i];
     if (slot.sample == 0) continue;
+    if (!draws(params, i)) {
+      if (threadIdx.x == 0) {
+        params.outputs[i] = {kRowEnded, 0, -1};
+        if (params.tokens != nullptr) params.tokens[i] = kRowEnded;
+      }
+      continue;
+    }
     const Tokens row = row_of(params, i);
     const std::int32_t token = sample_token(slot, row, params.scan != nullptr ? histogram_of(params, i) : nullptr);
     const float logprob = slot.top_logprobs >= 0 ? logprob_before(params, slot, i, row.logits, token) : 0.0f;
+    const std::int32_t ending = ending_of(params, slot, token);
     if (threadIdx.x == 0) {
-      params.outputs[i] = {token, logprob};
-      if (params.tokens != nullptr) params.tokens[i] = token;
+      params.outputs[i] = {token, logprob, ending};
+      if (params.tokens != nullptr) params.tokens[i] = ending < 0 ? token : kRowEnded;
     }
   }
 }

@@ -10,7 +10,8 @@
 namespace splitwiser {
 
 // What one row wants; the device's form of backend.hpp's SampleRow. Slots have different rows. Their entries lie one slot
-// after the other: counts_begin, bias_begin and forbidden_begin are the numbers of entries of the slots before.
+// after the other: counts_begin, bias_begin and endings_begin are the numbers of entries of the slots before. Only where nobody
+// wants logprobs or changes logits may slots share their endings.
 struct SampleSlot {
   SamplingParams params;
   std::uint64_t seed;
@@ -21,12 +22,14 @@ struct SampleSlot {
   std::int32_t sample;               // 0: only logprobs
   std::int32_t counts_begin, counts_end;        // of SampleParams::counts
   std::int32_t bias_begin, bias_end;            // of SampleParams::bias
-  std::int32_t forbidden_begin, forbidden_end;  // of SampleParams::forbidden
+  std::int32_t endings_begin, endings_end;      // of SampleParams::endings: ids that end the row
+  std::int32_t forbids_endings;                 // 1: they become -inf
 };
 
 struct SampleOutput {
   std::int32_t token;
   float logprob;                     // of token, from the logits as they came; 0 where none is wanted
+  std::int32_t ending;               // the first of the slot's endings that the drawn token is, from 0; -1: none
 };
 
 struct LogprobOutput {
@@ -35,17 +38,21 @@ struct LogprobOutput {
 };
 
 inline constexpr int kMaxTopLogprobs = 64;
+// In place of a token: the sequence ended before, or with the token that was drawn.
+inline constexpr std::int32_t kRowEnded = INT32_MIN;
 
 struct SampleParams {
-  float* logits;                     // [*, vocab]; changed in place by penalties, bias, forbidden
+  float* logits;                     // [*, vocab]; changed in place by penalties, bias, endings that are forbidden
   const SampleSlot* slots;           // device [count]
   const TokenCount* counts;
   const TokenBias* bias;
-  const std::int32_t* forbidden;
+  const std::int32_t* endings;
   SampleOutput* outputs;             // [count]: device or pinned host memory
   LogprobOutput* top;                // [count, kMaxTopLogprobs], best first, {-1, -inf} beyond the vocabulary; null where
                                      // no slot wants any
-  std::int32_t* tokens;              // [count] or null: the drawn token also goes here (the next step's token_ids)
+  std::int32_t* tokens;              // [count] or null: the drawn token also goes here (the next step's token_ids), or
+                                     // kRowEnded where it is one of the endings
+  const std::int32_t* ended;         // [count] or null: not 0: the row has ended before, nothing is drawn
   const std::int32_t* real_count;    // device, or null: count
   std::uint64_t* scratch;            // sample_scratch_bytes(...): from logprobs to sample; null where none are wanted
   std::uint64_t* scan;               // sample_scan_bytes(...): from scan to sample; null where that is 0
@@ -66,14 +73,14 @@ SPLITWISER_HD constexpr std::int64_t scan_words(std::int64_t vocab) {
   return kSampleBins + (vocab + 3 + kScanPiece - 1) / kScanPiece;
 }
 
-// Of logprobs. `entries`: of counts, bias and forbidden of all slots together; 0 in decode graphs.
+// Of logprobs. `entries`: of counts, bias and endings of all slots together; 0 in decode graphs.
 [[nodiscard]] std::int64_t sample_scratch_bytes(std::int64_t count, std::int64_t entries);
 // 0: sample goes over the rows alone. Tokens are the same either way.
 [[nodiscard]] std::int64_t sample_scan_bytes(std::int64_t count, std::int64_t vocab, const DeviceShape& device);
-// In this order: logprobs of the untouched logits; penalties, bias and forbidden tokens; scan and bins; sampling. A plan
-// has grid 0 where no slot wants logprobs, where there are no entries, where params.scan is null.
+// In this order: logprobs of the untouched logits; penalties, bias and forbidden endings; scan and bins; sampling. A plan
+// has grid 0 where no slot wants logprobs, where no slot changes logits, where params.scan is null.
 [[nodiscard]] LaunchPlan plan_logprobs(const SampleParams& params, bool wanted, const DeviceShape& device);
-[[nodiscard]] LaunchPlan plan_adjust(const SampleParams& params, std::int64_t entries, const DeviceShape& device);
+[[nodiscard]] LaunchPlan plan_adjust(const SampleParams& params, bool wanted, const DeviceShape& device);
 [[nodiscard]] LaunchPlan plan_scan(const SampleParams& params, const DeviceShape& device);
 [[nodiscard]] LaunchPlan plan_bins(const SampleParams& params, const DeviceShape& device);
 [[nodiscard]] LaunchPlan plan_sample(const SampleParams& params, const DeviceShape& device);

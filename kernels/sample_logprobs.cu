@@ -57,7 +57,7 @@ __device__ __forceinline__ void logprobs_body(const SampleParams& params) {
       if (slot.sample == 0) {
         const bool wanted = slot.top_logprobs >= 0 && known;
         params.outputs[i] = {slot.target,
-                             wanted ? logprob_of(row.logits[slot.target], normalizer.highest, normalizer.log_sum) : 0.0f};
+                             wanted ? logprob_of(row.logits[slot.target], normalizer.highest, normalizer.log_sum) : 0.0f, -1};
       }
     }
     if (slot.top_logprobs <= 0) continue;

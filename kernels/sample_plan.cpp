@@ -38,8 +38,8 @@ LaunchPlan plan_logprobs(const SampleParams& params, bool wanted, const DeviceSh
   return plan;
 }
 
-LaunchPlan plan_adjust(const SampleParams& params, std::int64_t entries, const DeviceShape& device) {
-  return {"adjust_logits", grid_of(entries > 0 && params.vocab > 0 ? params.count : 0, std::int64_t(device.sms) * 4), 128, 0};
+LaunchPlan plan_adjust(const SampleParams& params, bool wanted, const DeviceShape& device) {
+  return {"adjust_logits", grid_of(wanted && params.vocab > 0 ? params.count : 0, std::int64_t(device.sms) * 4), 128, 0};
 }
 
 LaunchPlan plan_scan(const SampleParams& params, const DeviceShape& device) {

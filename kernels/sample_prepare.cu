@@ -22,7 +22,7 @@ __device__ __forceinline__ void scan_body(const SampleParams& params) {
        unit += std::int64_t(gridDim.x) * warps_of()) {
     const std::int64_t i = unit / pieces;
     const int piece = int(unit - i * pieces);
-    if (params.slots[i].sample == 0) continue;
+    if (!draws(params, i)) continue;
     const Tokens row = row_of(params, i);
     std::uint64_t best = 0;
     each(row, piece_begin(row, piece), piece_begin(row, piece + 1), lane_of(), 32,
@@ -66,7 +66,7 @@ __device__ __forceinline__ void bins_body(const SampleParams& params) {
   for (std::int64_t unit = blockIdx.x; unit < real_count(params) * parts; unit += gridDim.x) {
     const std::int64_t i = unit / parts;
     const SampleSlot& slot = params.slots[i];
-    if (slot.sample == 0 || is_greedy(slot.params)) continue;
+    if (!draws(params, i) || is_greedy(slot.params)) continue;
     const Tokens row = row_of(params, i);
     const float highest = best_of(row).logit;
     if (!(highest > kForbidden)) continue;

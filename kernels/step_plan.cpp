@@ -20,4 +20,8 @@ LaunchPlan plan_step_advance(const StepAdvanceParams& params, const DeviceShape&
   return plan_rows("step_advance", params.rows, device);
 }
 
+LaunchPlan plan_step_patch(const StepPatchParams& params, const DeviceShape& device) {
+  return plan_rows("step_patch", params.count, device);
+}
+
 }  // namespace splitwiser

@@ -10,7 +10,7 @@ struct StepView {
   const std::int32_t* positions;     // [rows]
   const std::int32_t* row_segments;  // [rows]: the segment that a row belongs to
   const std::int32_t* row_indptr;    // [segments + 1]: rows of segment s
-  const std::int32_t* page_indptr;   // [segments + 1]: entries of page_indices of segment s
+  const std::int32_t* page_indptr;   // [segments]: the first entry of page_indices of segment s
   const std::int32_t* page_indices;  // page ids; a segment may own more pages than its tokens fill
   const std::int32_t* kv_lengths;    // [segments]: tokens in the cache, this step's included
   const std::int32_t* counts;        // [2]: rows and segments that are real. A graph is made for more

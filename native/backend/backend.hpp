@@ -7,6 +7,7 @@
 // them is done.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -151,13 +152,16 @@ struct SampleRow {
   SamplingParams params{};
   std::span<const TokenCount> counts{};       // tokens seen so far, for penalties; distinct ids
   std::span<const TokenBias> bias{};          // distinct ids
-  std::span<const std::int32_t> forbidden{};  // ids set to -inf (end ids while minTokens is not reached)
+  std::span<const std::int32_t> endings{};    // ids that end the sequence
+  bool forbids_endings = false;               // they become -inf (while minTokens is not reached)
   std::uint64_t seed = 0;
   std::uint32_t choice = 0;                   // index among n
   std::uint32_t position = 0;                 // position in the sequence of the token that is drawn
   int top_logprobs = -1;                      // -1: none wanted; 0: of the sampled token only
   bool sample = true;                         // false: only logprobs, of `target` (prompt logprobs)
   std::int32_t target = -1;
+
+  [[nodiscard]] std::span<const std::int32_t> forbidden() const { return forbids_endings ? endings : std::span<const std::int32_t>{}; }
 };
 
 struct TokenLogprobValue {
@@ -167,9 +171,16 @@ struct TokenLogprobValue {
 
 struct SampleResult {
   std::int32_t token = -1;
+  std::int32_t ending = -1;                 // the first of the row's endings that the drawn token is, from 0; -1: none
   float logprob = 0;                        // of `token`, from the model's own logits (before penalties)
   std::vector<TokenLogprobValue> top;       // best first, lowest id first among equals
 };
+
+// SampleResult::ending, for backends that sample on the host.
+[[nodiscard]] inline std::int32_t ending_of(const SampleRow& row, std::int32_t token) {
+  const auto at = std::ranges::find(row.endings, token);
+  return !row.sample || at == row.endings.end() ? -1 : std::int32_t(at - row.endings.begin());
+}
 
 class Ops {
  public:
@@ -214,8 +225,9 @@ class Event {
 };
 
 // A decode step that a device may keep as a graph: every segment has one row, every row one sample without penalties,
-// bias, forbidden ids or logprobs, in order. A token id below 0 is not known to the host yet: -1 - r stands for what this
-// lane's decode step before drew for its row r (only where Backend::steps_in_flight() > 1).
+// bias, forbidden endings or logprobs, in order. A token id below 0 is not known to the host yet: -1 - r stands for what this
+// lane's decode step before drew for its row r (only where Backend::steps_in_flight() > 1). Where that was one of the row's
+// endings, the device may pass over the row: its result means nothing.
 struct DecodeStep {
   StepInput input;
   std::span<const SampleRow> samples;  // one per row

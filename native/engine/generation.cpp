@@ -1,20 +1,14 @@
 #include "engine/generation.hpp"
 
-#include <algorithm>
-
 namespace splitwiser {
-namespace {
-
-bool contains(const std::vector<std::int32_t>& ids, std::int32_t token) { return std::ranges::find(ids, token) != ids.end(); }
-
-}  // namespace
 
 SampleRow sample_row_for(const Request& request, const Choice& choice, std::int64_t row, std::int64_t position) {
   const GenerateSpec& generate = *request.spec.generate;
   SampleRow out{.row = row, .params = generate.sampling};
   out.counts = choice.counts;
   out.bias = generate.bias;
-  if (choice.generated < generate.min_tokens) out.forbidden = request.ending_ids;
+  out.endings = request.ending_ids;
+  out.forbids_endings = choice.generated < generate.min_tokens;
   out.seed = generate.seed;
   out.choice = choice.index;
   out.position = std::uint32_t(position);
@@ -41,10 +35,8 @@ SampledToken advance(const std::shared_ptr<Request>& request, Choice& choice, Sa
     out.stop_reason = std::move(why);
   };
   // The text of a token that ends a choice is not part of it.
-  if (contains(generate.end_token_ids, token)) {
-    finish(FinishReason::stop, {});
-  } else if (contains(generate.stop_token_ids, token)) {
-    finish(FinishReason::stop, token);
+  if (result.ending >= 0) {
+    finish(FinishReason::stop, std::size_t(result.ending) < generate.end_token_ids.size() ? StopReason{} : StopReason{token});
   } else if (choice.text) {
     TextStep step = choice.text->push(token, choice.generated >= generate.min_tokens);
     out.text = std::move(step.text);

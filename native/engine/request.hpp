@@ -54,7 +54,7 @@ struct Request {
   std::int64_t steps_in_flight = 0;
   double deadline_at_ms = 0;           // 0: none
   Timing timing;
-  std::vector<std::int32_t> ending_ids;  // end and stop ids: forbidden while minTokens is not reached
+  std::vector<std::int32_t> ending_ids;  // end ids, then stop ids: forbidden while minTokens is not reached
   std::vector<Choice> choices;         // sized once, when the prompt is computed
 
   // Set under the lock, read by lanes between layers.

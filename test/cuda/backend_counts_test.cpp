@@ -15,6 +15,7 @@
 #include "check.hpp"
 #include "child_process.hpp"
 #include "device_counters.hpp"
+#include "step.hpp"
 
 namespace splitwiser {
 namespace {
@@ -77,8 +78,8 @@ TEST("steady decode launches a graph a step, allocates nothing and never waits f
     return;
   }
   CHECK_EQ(number_of(text, "graph_launches"), kSteps);
-  CHECK_EQ(number_of(text, "launches"), 0);
-  CHECK_EQ(number_of(text, "h2d"), 1);  // the first step; the device advances by itself within a page
+  CHECK_EQ(number_of(text, "launches"), 1);  // of the first step's arrays; the device advances by itself within a page
+  CHECK_EQ(number_of(text, "h2d"), 0);
   CHECK_EQ(number_of(text, "d2h"), kSteps);
   CHECK_EQ(number_of(text, "pageable_copies"), 0);
   CHECK_EQ(number_of(text, "lazy_loads"), 0);
@@ -89,6 +90,40 @@ TEST("steady decode launches a graph a step, allocates nothing and never waits f
     if (number_of(text, call) != 0) CHECK_EQ(std::string(call), "not called");
   }
   CHECK_EQ(number_of(text, "finding_count"), 0);
+}
+
+TEST("decode steps send what changes: nothing, a page, a row that joins, a row that leaves") {
+  Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16);
+  Lane& lane = rig.lane(Phase::decode);
+  lane.prepare_decode(rig.program(Phase::decode), 4);
+  const StepScope scope(lane);
+  struct Given {
+    std::int32_t position, token, first_page;
+  };
+  const auto run = [&](const std::vector<Given>& given) {
+    RigStep arrays;
+    std::vector<SampleRow> rows(given.size());
+    for (std::size_t i = 0; i < given.size(); i++) {
+      arrays.add(std::span(&given[i].token, 1), given[i].position, page_run(given[i].first_page, 64, 16));
+      rows[i].row = std::int64_t(i);
+      rows[i].position = std::uint32_t(given[i].position + 1);
+    }
+    std::vector<SampleResult> results(given.size());
+    lane.decode({arrays.input(), rows, results});
+    lane.synchronize(*lane.record());
+  };
+  // Pieces of 16 bytes, and their places of 4; only the checked tier counts them.
+  const auto check_pieces = [&](std::uint64_t wanted, const std::vector<Given>& given) {
+    if (!on_checked_tier()) return run(given);
+    CHECK_EQ(count("step_patch", [&] { run(given); }).global_load_bytes, wanted * 20);
+  };
+  constexpr std::uint64_t kSlot = sizeof(SampleSlot) / sizeof(StepPiece), kCounts = 1, kOfRows = 4, kPages = 1;
+  check_pieces(kCounts + kOfRows + 2 * kSlot + 2 * kPages, {{13, 7, 0}, {14, 8, 8}});
+  check_pieces(0, {{14, -1, 0}, {15, -2, 8}});
+  check_pieces(kPages, {{15, -1, 0}, {16, -2, 8}});
+  check_pieces(kPages + kCounts + kOfRows + kSlot + kPages, {{16, -1, 0}, {17, -2, 8}, {5, 9, 16}});
+  check_pieces(kCounts, {{17, -1, 0}, {18, -2, 8}});
+  check_pieces(0, {{18, -1, 0}, {19, -2, 8}});
 }
 
 // Launches and graph launches of `work`; none on a real device.

@@ -6,6 +6,7 @@
 #include "backend_rig.hpp"
 #include "check.hpp"
 #include "device_counters.hpp"
+#include "sample.hpp"
 #include "sampling_host.hpp"
 
 namespace splitwiser {
@@ -14,13 +15,16 @@ namespace {
 using namespace cuda_test;
 
 constexpr int kPageSize = 16;
+constexpr int kSteps = 18;
 
 struct Sequence {
   std::vector<std::int32_t> prompt;
   std::vector<std::int32_t> pages;
   SamplingParams params{};
   std::uint64_t seed = 0;
+  std::vector<std::int32_t> endings{};
   std::vector<std::int32_t> tokens{};  // drawn, the first by the prompt
+  bool ended = false;
   [[nodiscard]] std::int32_t computed() const { return std::int32_t(prompt.size() + tokens.size() - 1); }
 };
 
@@ -70,7 +74,8 @@ struct Flying {
   std::shared_ptr<Event> done;
 };
 
-// Decodes `steps` tokens of each sequence, `in_flight` steps ahead. Rows change places and one sequence ends on the way.
+// Decodes `steps` tokens of each sequence, `in_flight` steps ahead. Rows change places, one sequence leaves on the way, others
+// when they end.
 std::vector<std::vector<std::int32_t>> decode(Rig& rig, std::vector<Sequence> sequences, int steps, std::size_t in_flight) {
   for (Sequence& sequence : sequences) run_prompt(rig, sequence);
   Lane& lane = rig.lane(Phase::decode);
@@ -91,32 +96,44 @@ std::vector<std::vector<std::int32_t>> decode(Rig& rig, std::vector<Sequence> se
     Flying& step = flying.front();
     lane.synchronize(*step.done);
     for (std::size_t r = 0; r < step.rows.size(); r++) {
-      sequences[step.rows[r]].tokens.push_back(step.results[r].token);
+      Sequence& sequence = sequences[step.rows[r]];
+      const SampleResult& result = step.results[r];
       issued[step.rows[r]]--;
+      if (sequence.ended) {
+        CHECK_EQ(result.token, kRowEnded);  // the step was issued before the host knew
+        continue;
+      }
+      sequence.tokens.push_back(result.token);
+      CHECK_EQ(result.ending, ending_of(step.samples[r], result.token));
+      sequence.ended = result.ending >= 0;
     }
     flying.pop_front();
   };
   for (const auto& plan : plans) {
     Flying& step = flying.emplace_back();
-    step.rows = plan;
-    for (std::size_t r = 0; r < plan.size(); r++) {
-      const Sequence& sequence = sequences[plan[r]];
+    for (const std::size_t i : plan) {
+      if (!sequences[i].ended) step.rows.push_back(i);
+    }
+    for (std::size_t r = 0; r < step.rows.size(); r++) {
+      const std::size_t i = step.rows[r];
+      const Sequence& sequence = sequences[i];
       std::int32_t token = sequence.tokens.back();
-      if (issued[plan[r]] > 0) {
+      if (issued[i] > 0) {
         const auto& before = flying[flying.size() - 2].rows;
-        token = -1 - std::int32_t(std::find(before.begin(), before.end(), plan[r]) - before.begin());
+        token = -1 - std::int32_t(std::find(before.begin(), before.end(), i) - before.begin());
       }
-      const std::int32_t position = sequence.computed() + issued[plan[r]];
+      const std::int32_t position = sequence.computed() + issued[i];
       step.arrays.add(std::span(&token, 1), position, sequence.pages);
       SampleRow row;
       row.row = std::int64_t(r);
       row.params = sequence.params;
       row.seed = sequence.seed;
+      row.endings = sequence.endings;
       row.position = std::uint32_t(position + 1);
       step.samples.push_back(row);
-      issued[plan[r]]++;
+      issued[i]++;
     }
-    step.results.resize(plan.size());
+    step.results.resize(step.rows.size());
     lane.decode({step.arrays.input(), step.samples, step.results});
     step.done = lane.record();
     if (flying.size() >= in_flight) land();
@@ -126,8 +143,6 @@ std::vector<std::vector<std::int32_t>> decode(Rig& rig, std::vector<Sequence> se
   for (const Sequence& sequence : sequences) tokens.push_back(sequence.tokens);
   return tokens;
 }
-
-constexpr int kSteps = 18;
 
 void check_decode(std::size_t in_flight, std::int64_t graph_rows, const RigShape& shape = {}, int steps = kSteps) {
   Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16, shape);
@@ -143,6 +158,31 @@ void check_decode(std::size_t in_flight, std::int64_t graph_rows, const RigShape
 
 TEST("decode steps as cuda graphs draw the tokens of single ops") { check_decode(1, 4); }
 TEST("two cuda decode steps in flight draw the tokens of single ops") { check_decode(2, 4); }
+
+// Two of three sequences end, in graphs and op by op.
+TEST("a cuda row that ended is passed over by the step behind it") {
+  for (const std::int64_t graph_rows : {4, 2}) {
+    for (const std::size_t in_flight : {1, 2}) {
+      Rig rig(make_cuda_backend({.ordinal = 0, .storage = DType::f16}), DType::f16);
+      rig.lane(Phase::decode).prepare_decode(rig.program(Phase::decode), graph_rows);
+      auto sequences = three_sequences(rig.shape().vocab);
+      std::vector<std::vector<std::int32_t>> wanted;
+      for (const Sequence& sequence : sequences) wanted.push_back(reference(rig, sequence, kSteps));
+      const auto ends_with = [&](std::size_t i, std::size_t at) {
+        const std::int32_t token = wanted[i][at];
+        sequences[i].endings = {-1, token, 5, token};
+        // The token that the prompt draws is nobody's ending here.
+        const auto first = std::find(wanted[i].begin() + 1, wanted[i].end(), token);
+        wanted[i].resize(std::size_t(first - wanted[i].begin()) + 1);
+      };
+      ends_with(1, 4);
+      ends_with(2, 15);
+      const auto tokens = decode(rig, sequences, kSteps, in_flight);
+      wanted[0].resize(tokens[0].size());
+      CHECK(tokens == wanted);
+    }
+  }
+}
 
 // Graphs for two rows: steps of three go by ops, the last third by graphs, and each needs the other's tokens.
 TEST("a decode step with more rows than its graphs is issued op by op and hands its tokens on") { check_decode(2, 2); }

@@ -84,7 +84,9 @@ TEST("cuda samples the tokens that the host's rules give for the same logits") {
   step.add(random_tokens(8, shape.vocab, 3), 0, page_run(0, 8, 16));
   const std::vector<TokenCount> counts{{3, 2, 0}, {17, 0, 1}, {200, 5, 1}};
   const std::vector<TokenBias> bias{{5, 4.0f}, {9, -std::numeric_limits<float>::infinity()}};
-  const std::vector<std::int32_t> forbidden{0, 11};
+  const std::vector<std::int32_t> endings{0, 11};
+  std::vector<std::int32_t> even;
+  for (std::int32_t id = 0; id < shape.vocab; id += 2) even.push_back(id);
   std::vector<SampleRow> rows(8);
   for (std::size_t i = 0; i < rows.size(); i++) {
     SampleRow& row = rows[i];
@@ -103,12 +105,14 @@ TEST("cuda samples the tokens that the host's rules give for the same logits") {
   rows[4].counts = counts;
   rows[4].top_logprobs = 100;  // more than the kernel keeps
   rows[5].bias = bias;
-  rows[5].forbidden = forbidden;
+  rows[5].endings = endings;
+  rows[5].forbids_endings = true;
   rows[5].top_logprobs = 0;
   rows[6].sample = false;
   rows[6].target = 33;
   rows[6].top_logprobs = 2;
   rows[7].choice = 3;
+  for (const std::size_t i : {0, 1, 2, 3, 6, 7}) rows[i].endings = even;
 
   Lane& lane = rig.lane(Phase::decode);
   std::vector<float> logits(8 * vocab);
@@ -125,10 +129,11 @@ TEST("cuda samples the tokens that the host's rules give for the same logits") {
   for (std::size_t i = 0; i < rows.size(); i++) {
     const std::span<float> values(logits.data() + i * vocab, vocab);
     const SampleRow& row = rows[i];
-    const std::int32_t token = row.sample ? sample_row(values, row.params, row.counts, row.bias, row.forbidden, row.seed,
+    const std::int32_t token = row.sample ? sample_row(values, row.params, row.counts, row.bias, row.forbidden(), row.seed,
                                                        row.choice, row.position, scratch)
                                           : row.target;
     CHECK_EQ(results[i].token, token);
+    CHECK_EQ(results[i].ending, row.sample && row.endings.size() == even.size() && token % 2 == 0 ? token / 2 : -1);
     if (row.top_logprobs < 0) {
       CHECK(results[i].top.empty());
       continue;

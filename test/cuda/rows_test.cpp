@@ -330,26 +330,52 @@ TEST("rows: keys and values go to their pages, turned or not, and to nowhere els
 }
 
 TEST("rows: decode steps take tokens from the step before and advance") {
-  const std::vector<std::int32_t> drawn{10, 11, 12, 13, 14};
+  const std::vector<std::int32_t> drawn{10, 11, 12, kRowEnded, 14};
   const auto drawn_at = upload(drawn);
   const auto counts = upload(std::vector<std::int32_t>{5, 5});
-  const auto ids = upload(std::vector<std::int32_t>{4, -1, 7, -3, -5, 9, 9});
-  const StepFeedParams feed{ids.data(), drawn_at.data(), ids.data(), counts.data(), 7};
+  const auto ids = upload(std::vector<std::int32_t>{4, -1, kRowEnded, -4, -5, 9, 9});
+  const auto lengths = upload(std::vector<std::int32_t>{2, 3, 4, 5, 6, 7, 8});
+  const auto kv_lengths = filled<std::int32_t>(7, 0xff), ended = filled<std::int32_t>(7, 0xff);
+  const StepFeedParams feed{ids.data(), drawn_at.data(), lengths.data(), ids.data(), kv_lengths.data(), ended.data(), counts.data(), 7};
   launch(plan_step_feed(feed, shape()), feed);
-  CHECK_EQ(ids.download(), (std::vector<std::int32_t>{4, 10, 7, 12, 14, 9, 9}));
+  CHECK_EQ(ids.download(), (std::vector<std::int32_t>{4, 10, 0, 0, 14, 9, 9}));
+  CHECK_EQ(kv_lengths.download(), (std::vector<std::int32_t>{2, 3, 1, 1, 6, -1, -1}));
+  CHECK_EQ(ended.download(), (std::vector<std::int32_t>{0, 0, 1, 1, 0, -1, -1}));
 
   const auto positions = upload(std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7});
-  const auto lengths = upload(std::vector<std::int32_t>{2, 3, 4, 5, 6, 7, 8});
   std::vector<SampleSlot> slots(7);
   for (std::size_t i = 0; i < slots.size(); i++) slots[i] = SampleSlot{}, slots[i].position = std::uint32_t(i);
   const auto slots_at = upload(slots);
   const StepAdvanceParams advance{drawn_at.data(), ids.data(), positions.data(), lengths.data(), slots_at.data(), counts.data(), 7};
   launch(plan_step_advance(advance, shape()), advance);
-  CHECK_EQ(ids.download(), (std::vector<std::int32_t>{10, 11, 12, 13, 14, 9, 9}));
+  CHECK_EQ(ids.download(), (std::vector<std::int32_t>{10, 11, 12, kRowEnded, 14, 9, 9}));
   CHECK_EQ(positions.download(), (std::vector<std::int32_t>{2, 3, 4, 5, 6, 6, 7}));
   CHECK_EQ(lengths.download(), (std::vector<std::int32_t>{3, 4, 5, 6, 7, 7, 8}));
   const auto after = slots_at.download();
   for (std::size_t i = 0; i < after.size(); i++) CHECK_EQ(after[i].position, i < 5 ? i + 1 : i);
+}
+
+TEST("rows: a patch changes its pieces and no others") {
+  constexpr std::size_t kPieces = 700;
+  std::vector<StepPiece> wanted(kPieces);
+  for (std::size_t i = 0; i < kPieces; i++) wanted[i] = {{std::int32_t(i), 1, 2, 3}};
+  const auto array = upload(wanted);
+  std::vector<StepPiece> values;
+  std::vector<std::int32_t> pieces;
+  for (std::size_t i = 0; i < kPieces; i += 1 + i % 3) {
+    const std::size_t piece = kPieces - 1 - i;
+    wanted[piece] = {{-std::int32_t(i), 7, 8, std::int32_t(i)}};
+    values.push_back(wanted[piece]);
+    pieces.push_back(std::int32_t(piece));
+  }
+  const auto values_at = upload(values);
+  const auto pieces_at = upload(pieces);
+  for (const int sms : {1, 3}) {
+    const StepPatchParams patch{array.data(), values_at.data(), pieces_at.data(), std::int32_t(pieces.size())};
+    launch(plan_step_patch(patch, shape(sms)), patch);
+    const auto got = array.download();
+    CHECK(std::memcmp(got.data(), wanted.data(), kPieces * sizeof(StepPiece)) == 0);
+  }
 }
 
 }  // namespace

@@ -33,11 +33,16 @@ struct Row {
   SamplingParams params{};
   std::vector<TokenCount> counts{};
   std::vector<TokenBias> bias{};
-  std::vector<std::int32_t> forbidden{};
+  std::vector<std::int32_t> endings{};
+  bool forbids_endings = false;
   std::uint64_t seed = 0;
   std::uint32_t choice = 0, position = 0;
   std::int32_t top = -1;
   std::int32_t target = -1;  // not -1: only logprobs, of this token
+
+  [[nodiscard]] std::span<const std::int32_t> forbidden() const {
+    return forbids_endings ? std::span<const std::int32_t>(endings) : std::span<const std::int32_t>{};
+  }
 };
 
 struct Drawn {
@@ -52,6 +57,7 @@ struct Launching {
   std::uint32_t block = 0;  // of logprobs and sample; 0: the plan's
   std::int32_t real = -1;   // -1: no count on the device
   bool scan = false;        // many blocks go over each row before, as they do over long ones
+  std::vector<std::int32_t> ended{};  // empty: no row has
 };
 
 // Rows of logits lie in the opposite order of the slots.
@@ -61,8 +67,8 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
   std::vector<SampleSlot> slots;
   std::vector<TokenCount> counts;
   std::vector<TokenBias> bias;
-  std::vector<std::int32_t> forbidden;
-  bool wanted = false;
+  std::vector<std::int32_t> endings;
+  bool wanted = false, changes = false;
   for (auto row = rows.rbegin(); row != rows.rend(); ++row) logits.insert(logits.end(), row->logits.begin(), row->logits.end());
   for (std::size_t i = 0; i < rows.size(); i++) {
     const Row& row = rows[i];
@@ -77,23 +83,26 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
     slot.sample = row.target < 0 ? 1 : 0;
     slot.counts_begin = std::int32_t(counts.size());
     slot.bias_begin = std::int32_t(bias.size());
-    slot.forbidden_begin = std::int32_t(forbidden.size());
+    slot.endings_begin = std::int32_t(endings.size());
     counts.insert(counts.end(), row.counts.begin(), row.counts.end());
     bias.insert(bias.end(), row.bias.begin(), row.bias.end());
-    forbidden.insert(forbidden.end(), row.forbidden.begin(), row.forbidden.end());
+    endings.insert(endings.end(), row.endings.begin(), row.endings.end());
     slot.counts_end = std::int32_t(counts.size());
     slot.bias_end = std::int32_t(bias.size());
-    slot.forbidden_end = std::int32_t(forbidden.size());
+    slot.endings_end = std::int32_t(endings.size());
+    slot.forbids_endings = row.forbids_endings ? 1 : 0;
     slots.push_back(slot);
     wanted = wanted || row.top >= 0;
+    changes = changes || !row.counts.empty() || !row.bias.empty() || !row.forbidden().empty();
   }
   const auto count = std::int64_t(rows.size());
-  const auto entries = std::int64_t(counts.size() + bias.size() + forbidden.size());
+  const auto entries = std::int64_t(counts.size() + bias.size() + endings.size());
   const auto logits_at = upload<float>(logits);
   const auto slots_at = upload<SampleSlot>(slots);
   const auto counts_at = upload<TokenCount>(counts);
   const auto bias_at = upload<TokenBias>(bias);
-  const auto forbidden_at = upload<std::int32_t>(forbidden);
+  const auto endings_at = upload<std::int32_t>(endings);
+  const auto ended_at = upload<std::int32_t>(launching.ended);
   const auto outputs = filled<SampleOutput>(rows.size(), 0xff);
   const auto top = filled<LogprobOutput>(rows.size() * kMaxTopLogprobs, 0xff);
   const auto tokens = filled<std::int32_t>(rows.size(), 0xff);
@@ -105,7 +114,8 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
   params.slots = slots_at.data();
   params.counts = counts_at.data();
   params.bias = bias_at.data();
-  params.forbidden = forbidden_at.data();
+  params.endings = endings_at.data();
+  params.ended = launching.ended.empty() ? nullptr : ended_at.data();
   params.outputs = outputs.data();
   params.top = top.data();
   params.tokens = tokens.data();
@@ -118,7 +128,7 @@ Drawn run(const std::vector<Row>& rows, const Launching& launching = {}) {
   LaunchPlan logprobs = plan_logprobs(params, wanted, device), sample = plan_sample(params, device);
   if (launching.block != 0) logprobs.block = sample.block = launching.block;
   for (const LaunchPlan& plan :
-       {logprobs, plan_adjust(params, entries, device), plan_scan(params, device), plan_bins(params, device), sample}) {
+       {logprobs, plan_adjust(params, changes, device), plan_scan(params, device), plan_bins(params, device), sample}) {
     if (plan.grid != 0) launch(plan, params);
   }
   return {outputs.download(), top.download(), tokens.download(), logits_at.download()};
@@ -130,12 +140,16 @@ bool near(float a, float b) { return a == b || std::abs(a - b) <= 4e-6f + 4e-7f 
 std::string difference(const Row& row, const Drawn& drawn, std::size_t i, SampleScratch& scratch) {
   std::vector<float> logits = row.logits;
   const std::int32_t token = row.target >= 0 ? row.target
-                                             : sample_row(logits, row.params, row.counts, row.bias, row.forbidden, row.seed,
+                                             : sample_row(logits, row.params, row.counts, row.bias, row.forbidden(), row.seed,
                                                           row.choice, row.position, scratch);
   const SampleOutput& output = drawn.outputs[i];
-  if (output.token != token || (row.target < 0 && drawn.tokens[i] != token)) {
+  const auto at = std::ranges::find(row.endings, token);
+  const std::int32_t ending = row.target >= 0 || at == row.endings.end() ? -1 : std::int32_t(at - row.endings.begin());
+  const std::int32_t handed_on = ending < 0 ? token : kRowEnded;
+  if (output.token != token || (row.target < 0 && drawn.tokens[i] != handed_on)) {
     return "token " + std::to_string(output.token) + ", the host has " + std::to_string(token);
   }
+  if (output.ending != ending) return "ending " + std::to_string(output.ending) + ", the host has " + std::to_string(ending);
   if (row.top < 0) return output.logprob == 0 ? "" : "a logprob that nobody wants";
   const LogNormalizer normalizer = log_normalizer(row.logits);
   const float logprob = log_softmax_at(row.logits, token, normalizer);
@@ -245,8 +259,11 @@ Row random_row(Random& random, std::size_t vocab) {
     for (const std::int32_t id : distinct(5)) row.bias.push_back({id, random.of({3.0f, -2.0f, -kInfinity, 40.0f})});
   }
   if (random.one_in(5)) {
-    for (int i = 0; i < 4; i++) row.forbidden.push_back(std::int32_t(random.below(vocab + 2)) - 1);
-    row.forbidden.push_back(row.forbidden.front());
+    for (int i = 0; i < 4; i++) row.endings.push_back(std::int32_t(random.below(vocab + 2)) - 1);
+    row.endings.push_back(row.endings.front());
+    row.forbids_endings = random.one_in(2);
+    // One that is likely to be drawn.
+    if (random.one_in(2)) row.endings.push_back(std::int32_t(std::ranges::max_element(row.logits) - row.logits.begin()));
   }
   if (random.one_in(4)) row.top = random.of({0, 1, 5, 20, 64});
   if (random.one_in(12)) {
@@ -283,7 +300,7 @@ TEST("sampling: vocabularies of 1 to 151,936") {
 
 TEST("sampling: any grid and any block width give the same tokens") {
   const std::vector<Row> rows = random_rows(77, 24, 397);
-  for (const Launching launching : {Launching{1, 0}, {3, 0}, {1, 64}, {2, 96}, {5, 512}, {.sms = 3, .scan = true}}) check_rows(rows, launching);
+  for (const Launching& launching : {Launching{1, 0}, {3, 0}, {1, 64}, {2, 96}, {5, 512}, {.sms = 3, .scan = true}}) check_rows(rows, launching);
 }
 
 TEST("sampling: more tokens left than the list in shared memory holds") {
@@ -308,7 +325,7 @@ TEST("sampling: more tokens left than the list in shared memory holds") {
 
 TEST("sampling: rows that are not real, or not of any slot, stay as they were") {
   std::vector<Row> rows = random_rows(9, 6, 50);
-  for (Row& row : rows) row.target = -1, row.top = 2, row.bias = {{1, 5.0f}}, row.counts.clear(), row.forbidden = {2};
+  for (Row& row : rows) row.target = -1, row.top = 2, row.bias = {{1, 5.0f}}, row.counts.clear(), row.endings = {2}, row.forbids_endings = true;
   const Drawn drawn = run(rows, {.sms = 2, .block = 0, .real = 4});
   SampleScratch scratch;
   for (std::size_t i = 0; i < 4; i++) CHECK_EQ(difference(rows[i], drawn, i, scratch), "");
@@ -317,6 +334,21 @@ TEST("sampling: rows that are not real, or not of any slot, stay as they were") 
     CHECK_EQ(drawn.outputs[i].token, -1);
     const float* logits = drawn.logits.data() + (5 - i) * 50;
     CHECK(std::memcmp(logits, rows[i].logits.data(), 50 * sizeof(float)) == 0);
+  }
+}
+
+TEST("sampling: a row that ended before draws nothing, the others as ever") {
+  for (const bool scan : {false, true}) {
+    std::vector<Row> rows = random_rows(19, 6, 400);
+    for (Row& row : rows) row.target = -1;
+    const Drawn drawn = run(rows, {.sms = 2, .scan = scan, .ended = {0, 1, 0, 0, 1, 0}});
+    SampleScratch scratch;
+    for (const std::size_t i : {0, 2, 3, 5}) CHECK_EQ(difference(rows[i], drawn, i, scratch), "");
+    for (const std::size_t i : {1, 4}) {
+      CHECK_EQ(drawn.tokens[i], kRowEnded);
+      CHECK_EQ(drawn.outputs[i].token, kRowEnded);
+      CHECK_EQ(drawn.outputs[i].ending, -1);
+    }
   }
 }
 

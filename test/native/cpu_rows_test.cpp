@@ -147,11 +147,14 @@ TEST("cpu sampling draws the tokens of sample_row, with the model's own log-prob
   std::vector<float> logits = random_values(std::int64_t(kRows) * kVocab, 1, 4);
   const std::vector<float> before = logits;
   const std::int32_t forbidden[] = {5};
+  std::vector<std::int32_t> even;
+  for (std::int32_t id = 0; id < kVocab; id += 2) even.push_back(id);
   std::vector<SampleRow> rows;
   for (std::size_t r = 0; r < kRows; ++r) {
     SampleRow row{.row = std::int64_t(kRows - 1 - r)};
     row.params.temperature = r % 3 == 0 ? 0.0f : 0.8f;
-    row.forbidden = forbidden;
+    row.forbids_endings = r % 2 == 0;
+    row.endings = row.forbids_endings ? std::span<const std::int32_t>(forbidden) : even;
     row.seed = 7;
     row.position = std::uint32_t(r);
     row.top_logprobs = int(r % 4) - 1;
@@ -169,10 +172,11 @@ TEST("cpu sampling draws the tokens of sample_row, with the model's own log-prob
   SampleScratch scratch;
   for (std::size_t r = 0; r < kRows; ++r) {
     std::vector<float> row(before.begin() + rows[r].row * kVocab, before.begin() + (rows[r].row + 1) * kVocab);
-    const std::int32_t token = rows[r].sample ? sample_row(row, rows[r].params, {}, {}, forbidden, 7, 0,
+    const std::int32_t token = rows[r].sample ? sample_row(row, rows[r].params, {}, {}, rows[r].forbidden(), 7, 0,
                                                            std::uint32_t(r), scratch)
                                               : 11;
     CHECK_EQ(results[r].token, token);
+    CHECK_EQ(results[r].ending, r % 2 == 1 && token % 2 == 0 ? token / 2 : -1);
     CHECK_EQ(results[r].top.size(), std::size_t(std::max(0, rows[r].top_logprobs)));
     if (rows[r].top_logprobs >= 0) CHECK_EQ(results[r].logprob, log_softmax_at(row, token));
   }

@@ -231,9 +231,10 @@ void FakeLane::sample(Tensor logits, std::span<const SampleRow> rows, std::span<
       const SampleRow& row = rows[i];
       const std::span<float> values(reinterpret_cast<float*>(row_at(logits, row.row)), std::size_t(logits.cols));
       SampleResult& result = results[i];
-      result.token = row.sample ? sample_row(values, row.params, row.counts, row.bias, row.forbidden, row.seed, row.choice,
+      result.token = row.sample ? sample_row(values, row.params, row.counts, row.bias, row.forbidden(), row.seed, row.choice,
                                              row.position, scratch_)
                                 : row.target;
+      result.ending = ending_of(row, result.token);
       drawn_[i] = result.token;
       if (row.top_logprobs < 0) continue;
       const LogNormalizer normalizer = log_normalizer(values);

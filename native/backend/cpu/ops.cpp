@@ -135,9 +135,10 @@ void CpuOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<Sa
       const std::span<float> row_logits = row_span(logits, wanted.row);
       // Log-probabilities are the model's own: sample_row leaves the logits as they were.
       result.token = wanted.sample
-                         ? sample_row(row_logits, wanted.params, wanted.counts, wanted.bias, wanted.forbidden,
+                         ? sample_row(row_logits, wanted.params, wanted.counts, wanted.bias, wanted.forbidden(),
                                       wanted.seed, wanted.choice, wanted.position, scratch)
                          : wanted.target;
+      result.ending = ending_of(wanted, result.token);
       result.logprob = 0;
       result.top.clear();
       if (wanted.top_logprobs < 0 || result.token < 0 || result.token >= logits.cols) continue;

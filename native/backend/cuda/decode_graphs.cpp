@@ -1,7 +1,7 @@
 #include "backend/cuda/decode_graphs.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
 #include <numeric>
 
 #include "step.hpp"
@@ -15,6 +15,9 @@ constexpr std::int64_t kFirstLength = kSplitKeys;
 constexpr std::int64_t kLengthFactor = 4;
 // Rows of a step whose tokens the next one may ask for: steps that go op by op may be larger than any graph.
 constexpr std::int64_t kLeastDrawn = 1024;
+// Entries of a step's lists: of all ids that end rows, and of one row's pages.
+constexpr std::size_t kLeastEndings = 64;
+constexpr std::size_t kLeastPages = 16;
 // A graph whose partial results would take more than this is left out: such steps are issued op by op.
 constexpr std::size_t kMostPartialBytes = std::size_t(64) << 20;
 
@@ -52,13 +55,14 @@ struct BlankStep {
 
 }  // namespace
 
-// Where arrays lie in memory_. Everything from `counts` on is sent by the host; pages come last and may be any number.
+// Where arrays lie: those of the device alone in own_, what the host says of a step in told_, lists last.
 struct DecodeGraphs::Offsets {
-  std::size_t identity, drawn, outputs, counts, token_ids, positions, row_segments, row_indptr, kv_lengths, page_indptr, slots,
-      pages;
+  std::size_t identity, drawn, ended, kv_lengths, outputs, own_bytes;
+  std::size_t counts, token_ids, positions, lengths, page_indptr, slots, lists;
 
   explicit Offsets(std::int64_t max_rows) {
     const auto rows = std::size_t(max_rows);
+    const std::size_t handed_on = std::max(rows, std::size_t(kLeastDrawn));
     std::size_t end = 0;
     const auto place = [&](std::size_t count, std::size_t size) {
       const std::size_t at = end;
@@ -66,22 +70,25 @@ struct DecodeGraphs::Offsets {
       return at;
     };
     identity = place(rows + 1, sizeof(std::int32_t));
-    drawn = place(std::max(rows, std::size_t(kLeastDrawn)), sizeof(std::int32_t));
+    drawn = place(handed_on, sizeof(std::int32_t));
+    ended = place(handed_on, sizeof(std::int32_t));
+    kv_lengths = place(rows, sizeof(std::int32_t));
     outputs = place(rows, sizeof(SampleOutput));
+    own_bytes = end;
+    end = 0;
     counts = place(2, sizeof(std::int32_t));
     token_ids = place(rows, sizeof(std::int32_t));
     positions = place(rows, sizeof(std::int32_t));
-    row_segments = place(rows, sizeof(std::int32_t));
-    row_indptr = place(rows + 1, sizeof(std::int32_t));
-    kv_lengths = place(rows, sizeof(std::int32_t));
-    page_indptr = place(rows + 1, sizeof(std::int32_t));
+    lengths = place(rows, sizeof(std::int32_t));
+    page_indptr = place(rows, sizeof(std::int32_t));
     slots = place(rows, sizeof(SampleSlot));
-    pages = end;
+    lists = end;
   }
 };
 
 DecodeGraphs::DecodeGraphs(LaneCore& lane, CudaOps& ops)
-    : lane_(lane), ops_(ops), memory_(lane.shared_device(), "the inputs of decode graphs") {}
+    : lane_(lane), ops_(ops), own_(lane.shared_device(), "the state of decode graphs"),
+      told_(lane.shared_device(), "the inputs of decode graphs") {}
 
 DecodeGraphs::~DecodeGraphs() { clear(); }
 
@@ -95,21 +102,24 @@ void DecodeGraphs::lay_out(std::int64_t max_rows) {
   if (max_rows == max_rows_) return;
   clear();
   const Offsets at(max_rows);
-  memory_.grow(at.pages);
-  std::byte* base = memory_.data();
-  const auto ints = [&](std::size_t offset) { return reinterpret_cast<std::int32_t*>(base + offset); };
-  arrays_.view = {ints(at.token_ids),   ints(at.positions), ints(at.row_segments), ints(at.row_indptr),
-                  ints(at.page_indptr), ints(at.pages),     ints(at.kv_lengths),   ints(at.counts),
+  own_.grow(at.own_bytes);
+  told_.grow(at.lists);
+  const auto own = [&](std::size_t offset) { return reinterpret_cast<std::int32_t*>(own_.data() + offset); };
+  const auto told = [&](std::size_t offset) { return reinterpret_cast<std::int32_t*>(told_.device() + offset); };
+  arrays_.identity = own(at.identity);
+  arrays_.view = {told(at.token_ids),     told(at.positions), arrays_.identity,   arrays_.identity,
+                  told(at.page_indptr),   told(at.lists),     own(at.kv_lengths), told(at.counts),
                   std::int32_t(max_rows), std::int32_t(max_rows)};
-  arrays_.identity = ints(at.identity);
-  arrays_.drawn = ints(at.drawn);
-  arrays_.outputs = reinterpret_cast<SampleOutput*>(base + at.outputs);
-  arrays_.slots = reinterpret_cast<SampleSlot*>(base + at.slots);
+  arrays_.lengths = told(at.lengths);
+  arrays_.drawn = {own(at.drawn), own(at.ended)};
+  arrays_.outputs = reinterpret_cast<SampleOutput*>(own_.data() + at.outputs);
+  arrays_.slots = reinterpret_cast<SampleSlot*>(told_.device() + at.slots);
+  arrays_.endings = told(at.lists);
   const std::size_t bytes = std::size_t(max_rows + 1) * sizeof(std::int32_t);
   const Staging::Block block = lane_.staging().take(bytes);
   auto* numbers = reinterpret_cast<std::int32_t*>(block.host);
   std::iota(numbers, numbers + max_rows + 1, 0);
-  lane_.copy_in(base + at.identity, block.host, bytes);
+  lane_.copy_in(own_.data() + at.identity, block.host, bytes);
   max_rows_ = max_rows;
 }
 
@@ -126,10 +136,11 @@ void DecodeGraphs::prepare(const DecodeProgram& program, std::int64_t max_rows, 
   const auto nodes = [&](const DecodeStep& step, const GraphArrays& arrays) {
     auto* ids = const_cast<std::int32_t*>(arrays.view.token_ids);
     auto* positions = const_cast<std::int32_t*>(arrays.view.positions);
-    auto* lengths = const_cast<std::int32_t*>(arrays.view.kv_lengths);
+    auto* kv_lengths = const_cast<std::int32_t*>(arrays.view.kv_lengths);
     const std::int32_t rows = arrays.view.rows;
-    const StepFeedParams feed{ids, arrays.drawn, ids, arrays.view.counts, rows};
-    const StepAdvanceParams advance{arrays.drawn, ids, positions, lengths, arrays.slots, arrays.view.counts, rows};
+    const StepFeedParams feed{ids,        arrays.drawn.tokens, arrays.lengths,     ids,
+                              kv_lengths, arrays.drawn.ended,  arrays.view.counts, rows};
+    const StepAdvanceParams advance{arrays.drawn.tokens, ids, positions, arrays.lengths, arrays.slots, arrays.view.counts, rows};
     struct GraphScope {
       CudaOps& ops;
       ~GraphScope() { ops.use_graph(nullptr); }
@@ -180,24 +191,15 @@ const DecodeGraphs::Graph* DecodeGraphs::find(const LanePlace& place, std::int64
   return best;
 }
 
-void DecodeGraphs::send(const DecodeStep& step) {
+// The room for a sequence's pages doubles when it is full. So one more page as a rule moves no other sequence's: it changes
+// one piece of told_, and a row that joins behind the others only its own pieces.
+void DecodeGraphs::tell(const DecodeStep& step) {
   const Offsets at(max_rows_);
   const StepInput& in = step.input;
   const auto rows = std::size_t(in.rows());
-  const std::size_t bytes = at.pages - at.counts + in.page_indices.size_bytes();
-  wanted_.assign(bytes, std::byte{0});
-  const auto ints = [&](std::size_t offset) { return reinterpret_cast<std::int32_t*>(wanted_.data() + (offset - at.counts)); };
-  ints(at.counts)[0] = ints(at.counts)[1] = std::int32_t(rows);
-  std::ranges::copy(in.token_ids, ints(at.token_ids));
-  std::ranges::copy(in.positions, ints(at.positions));
-  std::iota(ints(at.row_segments), ints(at.row_segments) + rows, 0);
-  std::ranges::copy(in.row_indptr, ints(at.row_indptr));
-  std::ranges::copy(in.page_indptr, ints(at.page_indptr));
-  std::ranges::copy(in.page_indices, ints(at.pages));
-  auto* slots = reinterpret_cast<SampleSlot*>(wanted_.data() + (at.slots - at.counts));
+  std::vector<std::int32_t> endings;
+  std::vector<SampleSlot> slots(rows);
   for (std::size_t i = 0; i < rows; i++) {
-    ints(at.kv_lengths)[i] = std::int32_t(in.kv_length(std::int64_t(i)));
-    // Member by member: the bytes between them stay zero and can be compared.
     const SampleRow& row = step.samples[i];
     SampleSlot& slot = slots[i];
     slot.params = row.params;
@@ -207,21 +209,45 @@ void DecodeGraphs::send(const DecodeStep& step) {
     slot.position = row.position;
     slot.top_logprobs = -1;
     slot.sample = 1;
+    // One list for neighbours that end alike: most models' requests all do.
+    if (i > 0 && std::ranges::equal(row.endings, step.samples[i - 1].endings)) {
+      slot.endings_begin = slots[i - 1].endings_begin;
+      slot.endings_end = slots[i - 1].endings_end;
+    } else {
+      slot.endings_begin = std::int32_t(endings.size());
+      endings.insert(endings.end(), row.endings.begin(), row.endings.end());
+      slot.endings_end = std::int32_t(endings.size());
+    }
   }
-  if (wanted_ != sent_) {
-    memory_.grow(at.pages + in.page_indices.size_bytes());
-    const Staging::Block block = lane_.staging().take(bytes);
-    std::memcpy(block.host, wanted_.data(), bytes);
-    lane_.copy_in(memory_.data() + at.counts, block.host, bytes);
+  std::vector<std::int32_t> page_indptr(rows), lengths(rows);
+  std::size_t entries = std::bit_ceil(std::max(endings.size(), kLeastEndings));
+  for (std::size_t i = 0; i < rows; i++) {
+    lengths[i] = std::int32_t(in.kv_length(std::int64_t(i)));
+    page_indptr[i] = std::int32_t(entries);
+    entries += std::bit_ceil(std::max(std::size_t(in.page_indptr[i + 1] - in.page_indptr[i]), kLeastPages));
   }
+
+  told_.grow(at.lists + entries * sizeof(std::int32_t));
+  const std::int32_t counts[2] = {std::int32_t(rows), std::int32_t(rows)};
+  told_.put(at.counts, std::span<const std::int32_t>(counts));
+  told_.put(at.token_ids, in.token_ids);
+  told_.put(at.positions, in.positions);
+  told_.put(at.lengths, std::span<const std::int32_t>(lengths));
+  told_.put(at.page_indptr, std::span<const std::int32_t>(page_indptr));
+  told_.put(at.slots, std::span<const SampleSlot>(slots));
+  told_.put(at.lists, std::span<const std::int32_t>(endings));
+  for (std::size_t i = 0; i < rows; i++) {
+    const auto first = std::size_t(in.page_indptr[i]), last = std::size_t(in.page_indptr[i + 1]);
+    told_.put(at.lists + std::size_t(page_indptr[i]) * sizeof(std::int32_t), in.page_indices.subspan(first, last - first));
+  }
+  told_.send(lane_);
   // The graph's last node advances the arrays: what they hold then is known but for the tokens, row r's drawn by row r.
   for (std::size_t i = 0; i < rows; i++) {
-    ints(at.token_ids)[i] = -1 - std::int32_t(i);
-    ints(at.positions)[i]++;
-    ints(at.kv_lengths)[i]++;
-    slots[i].position++;
+    told_.copy<std::int32_t>(at.token_ids)[i] = -1 - std::int32_t(i);
+    told_.copy<std::int32_t>(at.positions)[i]++;
+    told_.copy<std::int32_t>(at.lengths)[i]++;
+    told_.copy<SampleSlot>(at.slots)[i].position++;
   }
-  sent_.swap(wanted_);
 }
 
 std::int64_t DecodeGraphs::most_drawn() const { return max_rows_ == 0 ? 0 : std::max(max_rows_, kLeastDrawn); }
@@ -236,12 +262,17 @@ bool DecodeGraphs::run(const DecodeStep& step) {
   if (in.segments() != in.rows() || in.positions.size() != rows || step.samples.size() != rows || step.results.size() < rows) {
     throw Error(ErrorCode::internal, "decode: expected one row and one sample of each segment");
   }
-  send(step);
-  lane_.device().check(lane_.driver().GraphLaunch(graph->exec, lane_.stream().handle()), "a decode step");
+  try {
+    tell(step);
+    lane_.device().check(lane_.driver().GraphLaunch(graph->exec, lane_.stream().handle()), "a decode step");
+  } catch (...) {
+    forget();  // it did not advance
+    throw;
+  }
   const Staging::Block block = lane_.staging().take(rows * sizeof(SampleOutput));
   lane_.copy_out(block.host, arrays_.outputs, block.bytes);
   lane_.when_done([outputs = reinterpret_cast<const SampleOutput*>(block.host), results = step.results.first(rows)] {
-    for (std::size_t i = 0; i < results.size(); i++) results[i] = {outputs[i].token, 0, {}};
+    for (std::size_t i = 0; i < results.size(); i++) results[i] = {outputs[i].token, outputs[i].ending, 0, {}};
   });
   return true;
 }

@@ -1,6 +1,6 @@
 // Decode steps as graphs: one for each place of the lane, bucket of rows and bound on the sequences' lengths. A graph's
-// arrays stay where they are; a step is one copy into them, or none where the device has advanced to it by itself, one
-// launch, and one copy of what was drawn.
+// arrays stay where they are; a step is what the host changes of them, nothing where the device has advanced to it by itself,
+// one launch, and one copy of what was drawn.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "backend/backend.hpp"
 #include "backend/cuda/graph_arrays.hpp"
 #include "backend/cuda/lane_core.hpp"
+#include "backend/cuda/mirror.hpp"
 #include "backend/cuda/ops.hpp"
 
 namespace splitwiser::cuda {
@@ -31,11 +32,11 @@ class DecodeGraphs {
   // Places are about to go.
   void clear();
   // What the decode step before drew, of most_drawn() rows at most.
-  [[nodiscard]] std::int32_t* drawn() const { return arrays_.drawn; }
+  [[nodiscard]] const DrawnRows& drawn() const { return arrays_.drawn; }
   [[nodiscard]] std::int64_t most_drawn() const;
   [[nodiscard]] std::size_t size() const { return graphs_.size(); }
   // The device's arrays are no longer those of the last run().
-  void forget() { sent_.clear(); }
+  void forget() { told_.forget(); }
 
  private:
   struct Graph {
@@ -51,17 +52,16 @@ class DecodeGraphs {
   void lay_out(std::int64_t max_rows);
   [[nodiscard]] GraphArrays arrays_for(std::int64_t rows, std::int64_t max_length) const;
   [[nodiscard]] const Graph* find(const LanePlace& place, std::int64_t rows, std::int64_t length) const;
-  void send(const DecodeStep& step);
+  void tell(const DecodeStep& step);
 
   LaneCore& lane_;
   CudaOps& ops_;
-  Scratch memory_;
+  Scratch own_;
+  Mirror told_;
   GraphArrays arrays_;       // of max_rows_ rows
   std::int64_t max_rows_ = 0;
   LaunchList work_;          // of the largest step
   std::vector<Graph> graphs_;
-  std::vector<std::byte> sent_;      // what the device's arrays hold now but for tokens; empty: unknown
-  std::vector<std::byte> wanted_;
 };
 
 }  // namespace splitwiser::cuda

@@ -93,7 +93,7 @@ void CudaLane::decode(const DecodeStep& step) {
   }
   struct DrawnScope {
     CudaOps& ops;
-    ~DrawnScope() { ops.use_drawn(nullptr); }
+    ~DrawnScope() { ops.use_drawn({}); }
   } scope{ops_};
   ops_.use_drawn(graphs_.drawn());
   program_(step.input, step.samples, step.results);

@@ -42,10 +42,12 @@ const StepArrays& CudaOps::arrays(const StepInput& in) {
   lane_.collect(sent_->rounded);
   sent_ids_ = in.token_ids.data();
   sent_rows_ = in.token_ids.size();
-  if (drawn_ != nullptr) {
+  if (drawn_.tokens != nullptr) {
     const StepView& view = sent_->view;
-    auto* ids = const_cast<std::int32_t*>(view.token_ids);  // of the lane's own staging
-    const StepFeedParams params{ids, drawn_, ids, view.counts, view.rows};
+    // Of the lane's own staging.
+    auto* ids = const_cast<std::int32_t*>(view.token_ids);
+    auto* lengths = const_cast<std::int32_t*>(view.kv_lengths);
+    const StepFeedParams params{ids, drawn_.tokens, lengths, ids, lengths, drawn_.ended, view.counts, view.rows};
     lane_.launch(plan_step_feed(params, lane_.shape()), params);
   }
   return *sent_;

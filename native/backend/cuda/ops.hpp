@@ -5,6 +5,7 @@
 
 #include "backend/backend.hpp"
 #include "backend/cuda/cost_model.hpp"
+#include "backend/cuda/graph_arrays.hpp"
 #include "backend/cuda/lane_core.hpp"
 #include "backend/cuda/step_arrays.hpp"
 #include "backend/cuda/storage.hpp"
@@ -12,9 +13,6 @@
 #include "sample.hpp"
 
 namespace splitwiser::cuda {
-
-// What takes the place of a step's own arrays while a decode graph is made: arrays that stay where they are.
-struct GraphArrays;
 
 class CudaOps final : public Ops {
  public:
@@ -42,8 +40,8 @@ class CudaOps final : public Ops {
   void use_graph(const GraphArrays* arrays) { graph_ = arrays; }
   [[nodiscard]] bool in_graph() const { return graph_ != nullptr; }
   // Steps from here on are decode() steps: token ids below 0 are taken from `drawn`, and sample() leaves the tokens there.
-  // Null: no longer.
-  void use_drawn(std::int32_t* drawn) { drawn_ = drawn; }
+  // Nulls: no longer.
+  void use_drawn(const DrawnRows& drawn) { drawn_ = drawn; }
   // Predicted seconds of what was issued since the last call.
   [[nodiscard]] double take_cost();
 
@@ -66,7 +64,7 @@ class CudaOps final : public Ops {
   bool prompts_;
   double cost_ = 0;
   const GraphArrays* graph_ = nullptr;
-  std::int32_t* drawn_ = nullptr;
+  DrawnRows drawn_;
   // What was sent in this step, and of which input.
   std::optional<StepArrays> sent_;
   const std::int32_t* sent_ids_ = nullptr;

@@ -13,8 +13,8 @@ namespace {
 
 // The lists of all rows, one row after the other, behind the slots.
 struct Lists {
-  std::size_t counts = 0, bias = 0, forbidden = 0;
-  [[nodiscard]] std::size_t entries() const { return counts + bias + forbidden; }
+  std::size_t counts = 0, bias = 0, endings = 0;
+  [[nodiscard]] std::size_t entries() const { return counts + bias + endings; }
 };
 
 constexpr std::size_t kAlignment = 16;
@@ -51,22 +51,23 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   check_rows(logits, rows, results.size());
   const std::int64_t vocab = logits.cols;
   Lists total;
-  bool wanted = false;
+  bool wanted = false, changes = false;
   for (const SampleRow& row : rows) {
     total.counts += row.counts.size();
     total.bias += row.bias.size();
-    total.forbidden += row.forbidden.size();
+    total.endings += row.endings.size();
     wanted = wanted || wants_logprobs(row, vocab);
+    changes = changes || !row.counts.empty() || !row.bias.empty() || !row.forbidden().empty();
   }
 
   const std::size_t counts_at = aligned(rows.size() * sizeof(SampleSlot));
   const std::size_t bias_at = counts_at + aligned(total.counts * sizeof(TokenCount));
-  const std::size_t forbidden_at = bias_at + aligned(total.bias * sizeof(TokenBias));
-  const Staging::Block block = lane_.staging().take(forbidden_at + aligned(total.forbidden * sizeof(std::int32_t)));
+  const std::size_t endings_at = bias_at + aligned(total.bias * sizeof(TokenBias));
+  const Staging::Block block = lane_.staging().take(endings_at + aligned(total.endings * sizeof(std::int32_t)));
   auto* slots = reinterpret_cast<SampleSlot*>(block.host);
   auto* counts = reinterpret_cast<TokenCount*>(block.host + counts_at);
   auto* bias = reinterpret_cast<TokenBias*>(block.host + bias_at);
-  auto* forbidden = reinterpret_cast<std::int32_t*>(block.host + forbidden_at);
+  auto* endings = reinterpret_cast<std::int32_t*>(block.host + endings_at);
   Lists at;
   for (std::size_t i = 0; i < rows.size(); i++) {
     const SampleRow& row = rows[i];
@@ -83,12 +84,13 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
     slot.counts_end = std::int32_t(at.counts += row.counts.size());
     slot.bias_begin = std::int32_t(at.bias);
     slot.bias_end = std::int32_t(at.bias += row.bias.size());
-    slot.forbidden_begin = std::int32_t(at.forbidden);
-    slot.forbidden_end = std::int32_t(at.forbidden += row.forbidden.size());
+    slot.endings_begin = std::int32_t(at.endings);
+    slot.endings_end = std::int32_t(at.endings += row.endings.size());
+    slot.forbids_endings = row.forbids_endings ? 1 : 0;
     slots[i] = slot;
     append(counts, row.counts);
     append(bias, row.bias);
-    append(forbidden, row.forbidden);
+    append(endings, row.endings);
   }
   lane_.send(block);
 
@@ -100,10 +102,11 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   params.slots = reinterpret_cast<const SampleSlot*>(block.device);
   params.counts = reinterpret_cast<const TokenCount*>(block.device + counts_at);
   params.bias = reinterpret_cast<const TokenBias*>(block.device + bias_at);
-  params.forbidden = reinterpret_cast<const std::int32_t*>(block.device + forbidden_at);
+  params.endings = reinterpret_cast<const std::int32_t*>(block.device + endings_at);
   params.outputs = reinterpret_cast<SampleOutput*>(back.host);
   params.top = wanted ? reinterpret_cast<LogprobOutput*>(back.host + top_at) : nullptr;
-  params.tokens = drawn_;
+  params.tokens = drawn_.tokens;
+  params.ended = drawn_.ended;
   params.vocab = vocab;
   params.count = std::int32_t(rows.size());
   if (wanted) {
@@ -132,12 +135,13 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   }
 
   lane_.launch(plan_logprobs(params, wanted, lane_.shape()), params);
-  lane_.launch(plan_adjust(params, std::int64_t(total.entries()), lane_.shape()), params);
+  lane_.launch(plan_adjust(params, changes, lane_.shape()), params);
   launch_sample(params);
   lane_.when_done([each = std::move(each), results, outputs = params.outputs, top = params.top, vocab] {
     for (std::size_t i = 0; i < each.size(); i++) {
       SampleResult& result = results[i];
       result.token = outputs[i].token;
+      result.ending = outputs[i].ending;
       result.logprob = each[i].top >= 0 ? outputs[i].logprob : 0;
       if (each[i].row != nullptr) continue;
       result.top.clear();
@@ -155,7 +159,9 @@ void CudaOps::sample_graph(Tensor logits) {
   params.logits = static_cast<float*>(logits.data);
   params.slots = graph_->slots;
   params.outputs = graph_->outputs;
-  params.tokens = graph_->drawn;
+  params.tokens = graph_->drawn.tokens;
+  params.ended = graph_->drawn.ended;
+  params.endings = graph_->endings;
   params.real_count = graph_->view.counts;
   params.vocab = logits.cols;
   params.count = graph_->view.rows;
