@@ -124,7 +124,7 @@ function assumptionLines({ tier, simulatedLayers }: ModelledReport): string[] {
       `taken as ${numberText(a.loadedLatency)} times the idle one. In flight: the shared memory of a block that uses cp.async, else ${a.bytesPerThread} bytes a thread.`,
     `- L2: ${a.l2BytesPerClock} bytes a clock and SM. Tensor cores: ${numberText(100 * a.tensorShare)} % of the rate of mma.sync (on H100 and B200 that is not the data sheet's).`,
     "- turns: equal pieces of work over the places for them; a short last turn has fewer bytes in flight. Causal prefill tiles count as equal.",
-    "- left out: arithmetic outside of the tensor cores, barriers and waits inside of a block, the launch of a graph, the copy of its inputs and outputs,",
+    "- left out: arithmetic outside of the tensor cores, barriers and waits inside of a block, the launch of a graph, the patch of its inputs, the copy of its outputs,",
     "  programmatic launch edges, clocks below boost, other work on the device.",
     `- counts: the addon on the simulated driver, ${tier} tier; ${counted}.`,
     simulatedLayers === shape.layers

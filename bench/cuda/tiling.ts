@@ -221,8 +221,12 @@ export function needsOf(launched: Launched, step: StepShape): Needed {
     case "gather":
       return rowNeeds(launched, { read: line, written: line, arrays: 4 * items, sectors: sectorsOf(rows) });
     case "sample":
-      // Every thread asks for the row's slot.
-      return rowNeeds(launched, { read: single * vocab, written: 0, arrays: rows * threads * 20 + realRowsBytes(launched) });
+      // Every thread asks for seven words of the row's slot; in a graph also whether the row has ended.
+      return rowNeeds(launched, {
+        read: single * vocab,
+        written: 0,
+        arrays: rows * threads * (step.phase === "decode" ? 32 : 28) + realRowsBytes(launched),
+      });
     case "other":
       return rowNeeds(launched, { read: single, written: single, arrays: 4 * grid * threads });
     default:

@@ -140,6 +140,48 @@ TEST("a layer group whose graph cannot be made is issued launch by launch") {
   }
 }
 
+TEST("child: what follows a decode step that failed is right") {
+  Rig rig(backend(), DType::f16);
+  Lane& lane = rig.lane(Phase::decode);
+  lane.prepare_decode(rig.program(Phase::decode), 1);
+  const auto tokens = random_tokens(4, rig.shape().vocab, 3);
+  int failures = 0;
+  const auto decode = [&](std::int32_t position, std::int32_t page) {
+    const StepScope scope(lane);
+    RigStep step;
+    step.add(std::span(tokens).subspan(std::size_t(position), 1), position, page_run(page, 16, 16));
+    std::vector<SampleRow> rows(1);
+    rows[0].position = std::uint32_t(position + 1);
+    std::vector<SampleResult> results(1);
+    try {
+      lane.decode({step.input(), rows, results});
+      lane.synchronize(*lane.record());
+    } catch (const Error&) {
+      failures++;
+    }
+    return results[0].token;
+  };
+  // The step that may fail would have left one sequence where the other one goes on.
+  const auto run = [&] {
+    for (const std::int32_t position : {0, 1, 2}) static_cast<void>(decode(position, 4));
+    for (const std::int32_t position : {0, 1, 2}) static_cast<void>(decode(position, 0));
+    return decode(3, 4);
+  };
+  const std::int32_t first = run();
+  CHECK_EQ(failures, setting("SIMDRIVER_FAIL").empty() ? 0 : 1);
+  CHECK_EQ(run(), first);
+}
+
+TEST("a decode step that could not be launched leaves nothing behind") {
+  if (!simulated()) {
+    CHECK(true);  // a real driver does not fail on demand
+    return;
+  }
+  const ChildResult child = run_child("child: what follows a decode step that failed is right", {{"SIMDRIVER_FAIL", "cuGraphLaunch:6"}});
+  CHECK_EQ(child.status, 0);
+  if (child.status != 0) CHECK_EQ(child.output, "");
+}
+
 // ---- a lost device ---------------------------------------------------------------------------------
 
 TEST("child: a lost device ends its engines and no other") {

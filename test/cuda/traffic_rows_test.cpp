@@ -172,7 +172,7 @@ TEST("traffic: a draw reads the row's logits once, and so do a scan and bins of 
   const auto greedy_at = upload<SampleSlot>(greedy);
   SampleParams drawn = params;
   drawn.slots = greedy_at.data();
-  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 20), [&] { launch(plan, drawn); });
+  check_traffic("greedy draw", row_traffic(plan.kernel, read, read, double(kCount * plan.block) * 28), [&] { launch(plan, drawn); });
 
   const auto scan = filled<std::uint64_t>(std::size_t(kCount * scan_words(kVocab)), 0xff);
   params.scan = drawn.scan = scan.data();
@@ -188,7 +188,7 @@ TEST("traffic: a draw reads the row's logits once, and so do a scan and bins of 
   // What is left to read of a scanned row: its pieces' ranks.
   if (counting_tier() == CountingTier::real) return;
   const simt::Counters seen = count(plan.kernel, [&] { launch(plan, drawn); });
-  CHECK(double(seen.global_load_bytes) <= double(kCount) * (pieces * 8 + plan.block * 20.0));
+  CHECK(double(seen.global_load_bytes) <= double(kCount) * (pieces * 8 + plan.block * 28.0));
 }
 
 }  // namespace

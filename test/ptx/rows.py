@@ -225,18 +225,32 @@ def test_pages():
 def test_step():
     counts = common.ptxrun.alloc(struct.pack('<ii', 5, 5))
     ints = lambda values: common.ptxrun.alloc(np.asarray(values, np.int32).tobytes())  # noqa: E731
-    staged, drawn, ids = ints([4, -1, 7, -3, -5, 9, 9]), ints([10, 11, 12, 13, 14]), ints([0] * 7)
-    launch('step_feed', struct.pack('<4Qi4x', staged.ptr, drawn.ptr, ids.ptr, counts.ptr, 7), 1, 32)
-    check_equal('step_feed', ids.get('i32'), [4, 10, 7, 12, 14, 0, 0])
+    row_ended = -2**31
+    staged, drawn, ids = ints([4, -1, row_ended, -4, -5, 9, 9]), ints([10, 11, 12, row_ended, 14]), ints([0] * 7)
+    own, kv_lengths, ended = ints([2, 3, 4, 5, 6, 7, 8]), ints([0] * 7), ints([9] * 7)
+    arrays = [staged, drawn, own, ids, kv_lengths, ended, counts]
+    launch('step_feed', struct.pack('<7Qi4x', *[a.ptr for a in arrays], 7), 1, 32)
+    check_equal('step_feed', list(ids.get('i32')) + list(kv_lengths.get('i32')) + list(ended.get('i32')),
+                [4, 10, 0, 0, 14, 0, 0, 2, 3, 1, 1, 6, 0, 0, 0, 0, 1, 1, 0, 9, 9])
     positions, lengths, slots = ints([1, 2, 3, 4, 5, 6, 7]), ints([2, 3, 4, 5, 6, 7, 8]), ints([3] * 7 * 24)
     params = struct.pack('<6Qi4x', drawn.ptr, ids.ptr, positions.ptr, lengths.ptr, slots.ptr, counts.ptr, 7)
     launch('step_advance', params, 2, 32)
     check_equal('step_advance', list(ids.get('i32')) + list(positions.get('i32')) + list(lengths.get('i32')),
-                 [10, 11, 12, 13, 14, 0, 0, 2, 3, 4, 5, 6, 6, 7, 3, 4, 5, 6, 7, 7, 8])
+                 [10, 11, 12, row_ended, 14, 0, 0, 2, 3, 4, 5, 6, 6, 7, 3, 4, 5, 6, 7, 7, 8])
     slot = np.array(slots.get('i32')).reshape(7, 24)
     want = np.full((7, 24), 3)
     want[:5, 13] = 4
     check_equal('step_advance slots', slot, want)
+
+
+def test_patch():
+    array = np.arange(4 * 300, dtype=np.int32).reshape(300, 4)
+    pieces = np.array(range(299, 0, -2), dtype=np.int32)
+    values = -np.arange(4 * len(pieces), dtype=np.int32).reshape(-1, 4)
+    to, new, ids = (common.ptxrun.alloc(a.tobytes()) for a in (array, values, pieces))
+    launch('step_patch', struct.pack('<3Qi4x', to.ptr, new.ptr, ids.ptr, len(pieces)), 1, 128)
+    array[pieces] = values
+    check_equal('step_patch', to.get('i32'), array.reshape(-1).tolist())
 
 
 common.main(globals())

@@ -10,7 +10,9 @@ import common
 from common import check, load
 
 MOST_TOP = 64
-PARAMS = struct.Struct('<11Q q i 4x')                       # SampleParams
+PARAMS = struct.Struct('<12Q q i 4x')                       # SampleParams
+OUTPUT = struct.Struct('<ifi')                             # SampleOutput
+ROW_ENDED = -2**31
 INF = float('inf')
 
 
@@ -30,24 +32,24 @@ class Row:
     """One slot: options, entries and where its logits are."""
 
     def __init__(self, logits, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0, repetition=1.0, presence=0.0, frequency=0.0,
-                 counts=(), bias=(), forbidden=(), seed=0, choice=0, position=0, top=-1, target=None):
+                 counts=(), bias=(), endings=(), forbids=False, seed=0, choice=0, position=0, top=-1, target=None):
         self.logits = np.asarray(logits, dtype=np.float32)
         self.options = struct.pack('<fi d ffff', temperature, top_k, top_p, min_p, repetition, presence, frequency)
-        self.counts, self.bias, self.forbidden = list(counts), list(bias), list(forbidden)
+        self.counts, self.bias, self.endings, self.forbids = list(counts), list(bias), list(endings), forbids
         self.seed, self.choice, self.position, self.top, self.target = seed, choice, position, top, target
 
 
 def packed_entries(row):
     return (b''.join(struct.pack('<iii', *c) for c in row.counts), b''.join(struct.pack('<if', *b) for b in row.bias),
-            b''.join(struct.pack('<i', f) for f in row.forbidden))
+            b''.join(struct.pack('<i', f) for f in row.endings))
 
 
 def host_token(host, row):
     logits = row.logits.copy()
-    counts, bias, forbidden = packed_entries(row)
+    counts, bias, endings = packed_entries(row)
     return host.host_sample(logits.ctypes.data_as(ctypes.c_void_p), ctypes.c_int64(len(logits)), row.options, counts,
-                            ctypes.c_int64(len(row.counts)), bias, ctypes.c_int64(len(row.bias)), forbidden,
-                            ctypes.c_int64(len(row.forbidden)), ctypes.c_uint64(row.seed), ctypes.c_uint32(row.choice),
+                            ctypes.c_int64(len(row.counts)), bias, ctypes.c_int64(len(row.bias)), endings,
+                            ctypes.c_int64(len(row.endings) if row.forbids else 0), ctypes.c_uint64(row.seed), ctypes.c_uint32(row.choice),
                             ctypes.c_uint32(row.position))
 
 
@@ -59,30 +61,32 @@ def host_logprobs(host, row, token):
     return [struct.unpack_from('<if', out, 8 * i) for i in range(n)], logprob.value
 
 
-def run(rows, grid, block, real=None, scan=False, **options):
+def run(rows, grid, block, real=None, scan=False, ended=None, **options):
     """Launches logprobs, adjust_logits, with `scan` scan_logits and bin_logits, and sample. Returns tokens, outputs, top entries."""
     vocab, count = len(rows[0].logits), len(rows)
     order = np.random.default_rng(count).permutation(count)  # slots and rows of logits are in different orders
     logits = np.empty((count, vocab), np.float32)
-    slots, counts, bias, forbidden = b'', b'', b'', b''
+    slots, counts, bias, endings = b'', b'', b'', b''
     totals = [0, 0, 0]
     for i, row in enumerate(rows):
         logits[order[i]] = row.logits
-        ends = [totals[0] + len(row.counts), totals[1] + len(row.bias), totals[2] + len(row.forbidden)]
+        ends = [totals[0] + len(row.counts), totals[1] + len(row.bias), totals[2] + len(row.endings)]
         slots += row.options + SLOT_REST.pack(row.seed, int(order[i]), row.choice, row.position,
                                               -1 if row.target is None else row.target, row.top, row.target is None,
-                                              totals[0], ends[0], totals[1], ends[1], totals[2], ends[2])
+                                              totals[0], ends[0], totals[1], ends[1], totals[2], ends[2], row.forbids)
         totals = ends
         c, b, f = packed_entries(row)
-        counts, bias, forbidden = counts + c, bias + b, forbidden + f
+        counts, bias, endings = counts + c, bias + b, endings + f
     buffers = [common.ptxrun.alloc(logits.tobytes()), common.ptxrun.alloc(slots, readonly=True)]
-    buffers += [common.ptxrun.alloc(x if x else b'\0' * 4, readonly=True) for x in (counts, bias, forbidden)]
-    outputs, top = common.ptxrun.alloc(8 * count), common.ptxrun.alloc(8 * MOST_TOP * count)
+    buffers += [common.ptxrun.alloc(x if x else b'\0' * 4, readonly=True) for x in (counts, bias, endings)]
+    outputs, top = common.ptxrun.alloc(OUTPUT.size * count), common.ptxrun.alloc(8 * MOST_TOP * count)
     tokens = common.ptxrun.alloc(4 * count)
     scratch = common.ptxrun.alloc(16 * count + (sum(totals) + 1) // 2 * 8)
     scanned = common.ptxrun.alloc(b'\xff' * (8 * count * (256 + (vocab + 3 + 511) // 512)))
+    ended_buffer = common.ptxrun.alloc(struct.pack(f'<{count}i', *(ended or [0] * count)), readonly=True)
     real_buffer = common.ptxrun.alloc(struct.pack('<i', count if real is None else real))
-    params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr, real_buffer.ptr, scratch.ptr,
+    params = PARAMS.pack(*[b.ptr for b in buffers], outputs.ptr, top.ptr, tokens.ptr,
+                         ended_buffer.ptr if ended else 0, real_buffer.ptr, scratch.ptr,
                          scanned.ptr if scan else 0, vocab, count)
     if any(row.top >= 0 for row in rows):
         common.launch(load('sample_logprobs.cu'), 'logprobs', grid, block, 49152, params, **options)
@@ -93,16 +97,16 @@ def run(rows, grid, block, real=None, scan=False, **options):
         common.launch(prepare, 'scan_logits', grid + 2, 128, 0, params, **options)
         common.launch(prepare, 'bin_logits', grid + 1, 256, 49152, params, **options)
     common.launch(load('sample.cu'), 'sample', grid, block, 49152, params, **options)
-    out = [struct.unpack_from('<if', outputs.read(), 8 * i) for i in range(count)]
+    out = list(OUTPUT.iter_unpack(outputs.read()))
     entries = [[struct.unpack_from('<if', top.read(), 8 * (MOST_TOP * i + j)) for j in range(max(0, rows[i].top))]
                for i in range(count)]
     drawn = tokens.get('i32')
-    for b in buffers + [outputs, top, tokens, scratch, scanned, real_buffer]:
+    for b in buffers + [outputs, top, tokens, scratch, scanned, ended_buffer, real_buffer]:
         b.free()
     return drawn, out, entries
 
 
-SLOT_REST = struct.Struct('<Q q II i i i ii ii ii 4x')
+SLOT_REST = struct.Struct('<Q q II i i i ii ii ii i')
 
 
 def close(a, b):
@@ -115,9 +119,12 @@ def wrong_rows(host, rows, result):
     wrong = 0
     for i, row in enumerate(rows):
         token = host_token(host, row) if row.target is None else row.target
+        ending = row.endings.index(token) if row.target is None and token in row.endings else -1
         problem = ''
-        if out[i][0] != token or (row.target is None and drawn[i] != token):
+        if out[i][0] != token or (row.target is None and drawn[i] != (token if ending < 0 else ROW_ENDED)):
             problem = f'token {out[i][0]}, the host draws {token}'
+        elif out[i][2] != ending:
+            problem = f'ending {out[i][2]}, not {ending}'
         elif row.top >= 0:
             expected, logprob = host_logprobs(host, row, token)
             expected += [(-1, -INF)] * (row.top - len(expected))
@@ -181,13 +188,17 @@ def random_row(rng, vocab, plain=False):
             ids = rng.permutation(vocab)[:min(vocab, 5)]
             options['bias'] = [(int(t), float(rng.choice([3, -2, -INF, 40]))) for t in ids]
         if rng.random() < 0.2:
-            options['forbidden'] = [int(t) for t in rng.integers(-1, vocab + 1, 4)] + [3 % vocab, 3 % vocab]
+            options['endings'] = [int(t) for t in rng.integers(-1, vocab + 1, 4)] + [3 % vocab, 3 % vocab]
+            options['forbids'] = rng.random() < 0.5
         if rng.random() < 0.3:
             options['top'] = int(rng.choice([0, 1, 5, 20, 64]))
         if rng.random() < 0.1:
             options['target'] = int(rng.integers(0, vocab))
             options['top'] = int(rng.choice([0, 3]))
-    return Row(random_logits(rng, vocab), seed=int(rng.integers(0, 2**63)), choice=int(rng.integers(0, 4)),
+    logits = random_logits(rng, vocab)
+    if 'endings' in options and rng.random() < 0.5:
+        options['endings'].append(int(np.argmax(logits)))  # likely to be drawn
+    return Row(logits, seed=int(rng.integers(0, 2**63)), choice=int(rng.integers(0, 4)),
                position=int(rng.integers(0, 5000)), **options)
 
 
@@ -205,6 +216,15 @@ def test_small_vocabularies():
     for vocab, count, block, grid in ((1, 40, 64, 3), (3, 60, 64, 7), (397, 150, 64, 5), (400, 60, 256, 40)):
         random_rows(vocab, count, block, grid, race=False)
     random_rows(1203, 60, 64, 5, scan=True, race=False)
+
+
+def test_rows_that_ended():
+    rng = np.random.default_rng(8)
+    rows = [random_row(rng, 400, plain=True) for _ in range(6)]
+    for scan in (False, True):
+        drawn, out, _ = run(rows, 2, 64, scan=scan, ended=[0, 1, 0, 0, 1, 0], race=False)
+        tokens = [ROW_ENDED if i in (1, 4) else host_token(host, row) for i, row in enumerate(rows)]
+        check('rows that ended draw nothing', list(drawn) == tokens and [o[0] for o in out] == tokens, f'{drawn}, not {tokens}')
 
 
 def test_large_vocabularies():

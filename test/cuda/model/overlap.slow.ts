@@ -86,7 +86,8 @@ t.test("decoding more tokens allocates nothing, waits for no stream or context a
   for (const call of ["cuCtxSynchronize", "cuStreamSynchronize"]) {
     t.equal(long.host_syncs[call] ?? 0, short.host_syncs[call] ?? 0, call);
   }
-  t.equal(long.launches, short.launches, "every further step is a graph");
+  // Of 20 + 30 tokens, those from 32 and from 48 on are on new pages, of both choices at the same time.
+  t.equal(long.launches - short.launches, 2, "every further step is a graph, and a patch where pages are added");
   t.ok(long.graph_launches - short.graph_launches >= 19, "one graph launch a step", { short, long });
 });
 
