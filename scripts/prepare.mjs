@@ -1,19 +1,18 @@
-// `prepare`: a fresh clone's `npm ci` leaves a working command line. Without the development dependencies an existing dist/ must do.
+// `prepare` and `build:ts`: a fresh clone's `npm ci` leaves a working command line. Without the development dependencies an existing dist/ must do.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { commandOf, root, run } from "./steps.mjs";
+import { buildTypeScript, commandOf, root } from "./steps.mjs";
 
-function compiler() {
+function hasCompiler() {
   try {
-    return commandOf("typescript", "tsc");
+    return existsSync(commandOf("typescript", "tsc"));
   } catch {
-    return null;
+    return false;
   }
 }
 
-const tsc = compiler();
-if (tsc !== null) {
-  process.exitCode = await run(process.execPath, [tsc, "-p", "tsconfig.json"]);
+if (hasCompiler()) {
+  await buildTypeScript();
 } else if (!existsSync(join(root, "dist/index.js"))) {
   console.error("dist/ is not built and TypeScript is not installed: run `npm ci` without --omit=dev.");
   process.exitCode = 1;

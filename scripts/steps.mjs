@@ -1,6 +1,6 @@
 // What the other scripts share: running commands, building, running tests and counting.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -59,8 +59,10 @@ async function must(code, what) {
 
 const parallel = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
 
-export function buildTypeScript({ cwd = root, output = "stderr" } = {}) {
-  return must(runTool("typescript:tsc", ["-p", "tsconfig.json"], { cwd, output }), "tsc");
+export async function buildTypeScript({ cwd = root, output = "stderr" } = {}) {
+  await must(runTool("typescript:tsc", ["-p", "tsconfig.json"], { cwd, output }), "tsc");
+  // npx makes the command executable once for each path, and this file may be newer than that.
+  chmodSync(join(cwd, "dist/cli/main.js"), 0o755);
 }
 
 /** The addon in build/Release, and further targets from the same objects. */
