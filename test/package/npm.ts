@@ -24,7 +24,7 @@ export interface RunOptions {
 
 export function run(command: string, args: readonly string[], { cwd = root, path = process.env["PATH"] }: RunOptions = {}): Ran {
   // npm run sets npm_package_*, npm_lifecycle_* and more, and tap its loader: none of them belongs to the user's shell.
-  const kept = Object.entries(process.env).filter(([name]) => !/^(npm_(package|lifecycle|command|config_local)|TAP|NODE_OPTIONS)/i.test(name));
+  const kept = Object.entries(process.env).filter(([name]) => !/^(npm_(package|lifecycle|command|config_(local|loglevel))|TAP|NODE_OPTIONS)/i.test(name));
   const result = spawnSync(command, args, {
     cwd,
     env: { ...Object.fromEntries(kept), PATH: path },
