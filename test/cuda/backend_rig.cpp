@@ -86,7 +86,9 @@ Rig::Rig(std::unique_ptr<Backend> backend, DType storage, const RigShape& shape)
   std::iota(ascending_.begin(), ascending_.end(), 0);
   const int hidden = shape.hidden();
   const float scale = 1.6f / std::sqrt(float(hidden));
-  tokens_ = matrix(shape.vocab, hidden, 1);
+  // Small beside what layers add, and not the head's: what is drawn depends on the whole sequence.
+  tokens_ = matrix(shape.vocab, hidden, 0.4f);
+  head_ = matrix(shape.vocab, hidden, 1);
   positions_ = matrix(std::int64_t(shape.pages) * shape.page_size, hidden, 0.3f);
   for (int i = 0; i < shape.layers; i++) {
     Layer layer;
@@ -133,7 +135,7 @@ Tensor Rig::forward(Phase phase, const StepInput& in) {
   }
   ops.gather_rows(stream, std::span(ascending_).first(std::size_t(rows)), normed);
   const Tensor logits = first_rows(at.logits, rows);
-  ops.linear(normed, *tokens_, {}, logits);
+  ops.linear(normed, *head_, {}, logits);
   return logits;
 }
 

@@ -89,7 +89,7 @@ class Rig {
   DType storage_;
   RigShape shape_;
   unsigned seed_ = 1;
-  std::unique_ptr<Matrix> tokens_, positions_;
+  std::unique_ptr<Matrix> tokens_, head_, positions_;
   std::vector<Layer> layers_;
   std::unique_ptr<KvPool> pool_;
   Memory memory_[kPhases];
