@@ -1,4 +1,4 @@
-// Inputs of decode steps: a thread a row.
+// Inputs of decode steps: a thread a row, or a piece of 16 bytes.
 #include "step.hpp"
 
 #include "ptx.cuh"

@@ -12,7 +12,10 @@ function hasCompiler() {
 }
 
 if (hasCompiler()) {
-  await buildTypeScript();
+  await buildTypeScript().catch((error) => {
+    console.error(error.message); // tsc has said why
+    process.exitCode = 1;
+  });
 } else if (!existsSync(join(root, "dist/index.js"))) {
   console.error("dist/ is not built and TypeScript is not installed: run `npm ci` without --omit=dev.");
   process.exitCode = 1;

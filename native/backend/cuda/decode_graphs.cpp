@@ -202,13 +202,7 @@ void DecodeGraphs::tell(const DecodeStep& step) {
   for (std::size_t i = 0; i < rows; i++) {
     const SampleRow& row = step.samples[i];
     SampleSlot& slot = slots[i];
-    slot.params = row.params;
-    slot.seed = row.seed;
-    slot.row = row.row;
-    slot.choice = row.choice;
-    slot.position = row.position;
-    slot.top_logprobs = -1;
-    slot.sample = 1;
+    slot = slot_of(row);
     // One list for neighbours that end alike: most models' requests all do.
     if (i > 0 && std::ranges::equal(row.endings, step.samples[i - 1].endings)) {
       slot.endings_begin = slots[i - 1].endings_begin;

@@ -14,6 +14,9 @@
 
 namespace splitwiser::cuda {
 
+// A row as its kernels see it, without lists and without logprobs.
+[[nodiscard]] SampleSlot slot_of(const SampleRow& row);
+
 class CudaOps final : public Ops {
  public:
   // `prompts`: of the lane for prompts, whose steps are issued in groups of launches (prompt_graphs.hpp).

@@ -45,6 +45,20 @@ void check_rows(Tensor logits, std::span<const SampleRow> rows, std::size_t resu
 
 }  // namespace
 
+SampleSlot slot_of(const SampleRow& row) {
+  SampleSlot slot{};
+  slot.params = row.params;
+  slot.seed = row.seed;
+  slot.row = row.row;
+  slot.choice = row.choice;
+  slot.position = row.position;
+  slot.target = row.target;
+  slot.top_logprobs = -1;
+  slot.sample = row.sample ? 1 : 0;
+  slot.forbids_endings = row.forbids_endings ? 1 : 0;
+  return slot;
+}
+
 void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<SampleResult> results) {
   if (graph_ != nullptr) return sample_graph(logits);
   if (rows.empty()) return;
@@ -71,22 +85,14 @@ void CudaOps::sample(Tensor logits, std::span<const SampleRow> rows, std::span<S
   Lists at;
   for (std::size_t i = 0; i < rows.size(); i++) {
     const SampleRow& row = rows[i];
-    SampleSlot slot{};
-    slot.params = row.params;
-    slot.seed = row.seed;
-    slot.row = row.row;
-    slot.choice = row.choice;
-    slot.position = row.position;
-    slot.target = row.target;
-    slot.top_logprobs = !wants_logprobs(row, vocab) ? -1 : beyond_kernel(row, vocab) ? 0 : row.top_logprobs;
-    slot.sample = row.sample ? 1 : 0;
+    SampleSlot slot = slot_of(row);
+    if (wants_logprobs(row, vocab)) slot.top_logprobs = beyond_kernel(row, vocab) ? 0 : row.top_logprobs;
     slot.counts_begin = std::int32_t(at.counts);
     slot.counts_end = std::int32_t(at.counts += row.counts.size());
     slot.bias_begin = std::int32_t(at.bias);
     slot.bias_end = std::int32_t(at.bias += row.bias.size());
     slot.endings_begin = std::int32_t(at.endings);
     slot.endings_end = std::int32_t(at.endings += row.endings.size());
-    slot.forbids_endings = row.forbids_endings ? 1 : 0;
     slots[i] = slot;
     append(counts, row.counts);
     append(bias, row.bias);
